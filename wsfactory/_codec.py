@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterator
 from struct import Struct
 
-from wsfactory._payload import append_plain, append_unmasked, masked_frame, plain_frame, unmasked, utf8_prefix
+from wsfactory import _payload
 from wsfactory.errors import InvalidPayload, MessageTooBig, ProtocolError
 from wsfactory.frames import FIN, RSV1, Opcode
 
@@ -102,7 +102,8 @@ class Decoder:
         self._max_message = min(max_message or _NO_LIMIT, _NO_LIMIT)
         self._max_frame = min(max_frame or _NO_LIMIT, _NO_LIMIT)
         # Deflate adds a little to what it cannot make smaller; what counts is the size after inflating.
-        self._max_compressed = min(self._max_message + (self._max_message >> 3) + 64, _NO_LIMIT)
+        slack = (self._max_message >> 3) + 64
+        self._max_compressed = self._max_message + min(slack, _NO_LIMIT - self._max_message)
         self._max_single = min(self._max_message, self._max_frame)
         self._max_fragments = min(max_fragments or _NO_LIMIT, _NO_LIMIT)
         self.stopped = False
@@ -221,7 +222,7 @@ class Decoder:
                 break
             i = end
             self._position = end
-            payload = unmasked(p, start, end) if self._mask_bit else data[start:end]
+            payload = _payload.unmasked(p, start, end) if self._mask_bit else data[start:end]
             if not self._hand_over(payload, first == _WHOLE_TEXT):
                 return False
         if i < size:
@@ -232,7 +233,7 @@ class Decoder:
 
     def _hand_over(self, payload: bytes, is_text: bool) -> bool:
         """Deliver a message; return whether to go on behind it."""
-        if is_text and utf8_prefix(payload, 0, len(payload)) != len(payload):
+        if is_text and _payload.utf8_prefix(payload, 0, len(payload)) != len(payload):
             raise self._fault(InvalidPayload(_NOT_UTF8))
         if self._deliver(payload, not is_text):
             self.stopped = True
@@ -373,7 +374,7 @@ class Decoder:
         end = start + self._remaining
         self._position = end
         self._remaining = 0
-        return unmasked(self._data, start, end) if self._mask_bit else self._data[start:end]
+        return _payload.unmasked(self._data, start, end) if self._mask_bit else self._data[start:end]
 
     def _read_part(self) -> None:
         """Gather what is here of the payload; text is checked as it comes."""
@@ -381,9 +382,9 @@ class Decoder:
         end = min(start + self._remaining, len(self._data))
         into = self._control_payload if self._opcode & _CONTROL else self._message
         if self._mask_bit:
-            append_unmasked(into, self._data, start, end, self._key, self._offset)
+            _payload.append_unmasked(into, self._data, start, end, self._key, self._offset)
         else:
-            append_plain(into, self._data, start, end)
+            _payload.append_plain(into, self._data, start, end)
         self._offset += end - start
         self._remaining -= end - start
         self._position = end
@@ -433,7 +434,7 @@ class Decoder:
         """Check what was gathered since the last time; the beginning of a character waits for its rest."""
         # 8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream is not, in fact,
         # a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_."
-        self._checked = utf8_prefix(self._message, self._checked, len(self._message))
+        self._checked = _payload.utf8_prefix(self._message, self._checked, len(self._message))
         if self._checked < 0:
             raise self._fault(InvalidPayload(_NOT_UTF8))
 
@@ -488,12 +489,12 @@ class Encoder:
         """Return one whole frame; *first_byte* is FIN, RSV1 and opcode."""
         contents = payload if type(payload) is bytes else memoryview(payload).tobytes()
         if self._keys is None:
-            return plain_frame(first_byte, contents)
+            return _payload.plain_frame(first_byte, contents)
         # 5.3: "The masking key needs to be unpredictable"
-        return masked_frame(first_byte, contents, self._keys.next())
+        return _payload.masked_frame(first_byte, contents, self._keys.next())
 
 
 def is_utf8(data: bytes | bytearray | memoryview) -> bool:
     """Return whether *data* is UTF-8 from its first byte to its last."""
     text = data if type(data) is bytes else memoryview(data).tobytes()
-    return utf8_prefix(text, 0, len(text)) == len(text)
+    return _payload.utf8_prefix(text, 0, len(text)) == len(text)
