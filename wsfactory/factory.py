@@ -1,0 +1,173 @@
+"""What all connections of one factory share: options, the set of them, counters, the shutting-down state.
+
+The flavours' factories add what their framework wants of a factory; nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from wsfactory._codec import Encoder, MaskKeys
+from wsfactory.errors import HeaderPairs, OptionError
+from wsfactory.events import CloseCause, CloseInfo
+from wsfactory.http11 import Headers
+from wsfactory.options import Options, changed
+
+if TYPE_CHECKING:
+    from wsfactory.flavour import Flavour, Future
+    from wsfactory.opening import Connecting
+    from wsfactory.session import Session
+
+__all__ = ["Counters", "SharedFactory", "Shutdown"]
+
+SessionT = TypeVar("SessionT", bound="Session")
+
+_UNMASKED = Encoder(None)
+_MASKED = Encoder(MaskKeys())
+
+
+@dataclass(slots=True)
+class Counters:
+    """Plain integers, added up over the ended connections of a factory and the open ones.
+
+    ``closed`` counts by (code, cause) of every connection that was open, ``failed`` by cause those that never were.
+    """
+
+    opened: int = 0
+    closed: Counter[tuple[int, CloseCause]] = field(default_factory=Counter)
+    failed: Counter[CloseCause] = field(default_factory=Counter)
+    messages_received: int = 0
+    bytes_received: int = 0
+    messages_sent: int = 0
+    bytes_sent: int = 0
+
+
+class SharedFactory(Generic[SessionT]):
+    """The part of a factory that no framework touches."""
+
+    is_client = False
+    flavour: Flavour
+    details: Connecting
+
+    def __init__(
+        self, *, subprotocols: Iterable[str] = (), headers: HeaderPairs = (), options: dict[str, object]
+    ) -> None:
+        self.options = changed(Options(), options)
+        self.subprotocols = _names(subprotocols)
+        self.headers = Headers(headers)
+        self.encoder = _MASKED if self.is_client else _UNMASKED
+        self.connections: set[SessionT] = set()
+        self.openings: set[SessionT] = set()
+        self.shuttingDown = False
+        self._ended = Counters()
+        self._shutdown: Shutdown | None = None
+
+    def setProtocolOptions(self, **options: object) -> None:
+        """Change *options* for connections made from now on; what is not named stays.
+
+        Raises ``OptionError``, which names the option and says what is allowed; then nothing has changed.
+        """
+        self.options = changed(self.options, options)
+
+    @property
+    def counters(self) -> Counters:
+        """What has happened so far: a snapshot."""
+        ended = self._ended
+        total = Counters(
+            ended.opened,
+            ended.closed.copy(),
+            ended.failed.copy(),
+            ended.messages_received,
+            ended.bytes_received,
+            ended.messages_sent,
+            ended.bytes_sent,
+        )
+        for connection in self.connections:
+            connection._add_traffic(total)
+        return total
+
+    def shutdown(self, code: int = 1001, timeout: float | None = 20.0) -> Future:
+        """Refuse new handshakes, close every connection with *code*, abort what is left after *timeout* seconds.
+
+        Returns an awaitable of the protocols that had to be aborted.  A second call aborts all at once.
+        """
+        self.shuttingDown = True
+        if self._shutdown is None:
+            self._shutdown = Shutdown(self, code, timeout)
+        else:
+            self._shutdown.hurry()
+        return self._shutdown.wait()
+
+    def _session_began(self, session: SessionT) -> None:
+        self.openings.add(session)
+
+    def _session_opened(self, session: SessionT) -> None:
+        self.openings.discard(session)
+        self.connections.add(session)
+        self._ended.opened += 1
+        if self._shutdown is not None:
+            self._shutdown.close(session)
+
+    def _session_ended(self, session: SessionT, info: CloseInfo) -> None:
+        self.openings.discard(session)
+        self._count_end(session, info)
+        if self._shutdown is not None:
+            self._shutdown.check()
+
+    def _count_end(self, session: SessionT, info: CloseInfo) -> None:
+        if session in self.connections:
+            self.connections.discard(session)
+            self._ended.closed[info.code, info.cause] += 1
+            session._add_traffic(self._ended)
+        else:
+            self._ended.failed[info.cause] += 1
+
+
+class Shutdown:
+    """One shutting down of a factory, from the first Close to the last connection gone."""
+
+    def __init__(self, factory: SharedFactory[Any], code: int, timeout: float | None) -> None:
+        self._factory = factory
+        self._futures = factory.flavour.futures
+        self._code = code
+        self._aborted: list[Session] = []
+        self._waiting: list[Future] = []
+        self._deadline = None if timeout is None else factory.flavour.wheel.after(timeout, self.hurry)
+        for session in [*factory.connections]:
+            self.close(session)
+
+    def close(self, session: Session) -> None:
+        """Begin to close one connection."""
+        session._shut_down(self._code)
+
+    def hurry(self) -> None:
+        """Abort what is left."""
+        for session in [*self._factory.connections, *self._factory.openings]:
+            self._aborted.append(session)
+            session.dropConnection(abort=True)
+
+    def wait(self) -> Future:
+        """Return a future of the sessions that had to be aborted."""
+        future = self._futures.create()
+        self._waiting.append(future)
+        self.check()
+        return future
+
+    def check(self) -> None:
+        """Say so if nothing is left."""
+        if self._factory.connections or self._factory.openings:
+            return
+        if self._deadline is not None:
+            self._deadline.cancel()
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            self._futures.resolve(future, list(self._aborted))
+
+
+def _names(subprotocols: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(subprotocols, str):
+        raise OptionError(f"subprotocols={subprotocols!r} is not allowed: subprotocols takes a list of names")
+    return tuple(subprotocols)

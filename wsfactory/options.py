@@ -1,0 +1,169 @@
+"""Every setting of a factory: its default, its check, what is allowed.
+
+Keyword arguments go in, one frozen ``Options`` comes out; an unknown name or a bad value raises ``OptionError``, which
+names it and says what is allowed.  ``Options`` is shared by all connections of a factory.  For every limit 0 or None
+means none.  No I/O, no clock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final
+
+from wsfactory.errors import OptionError
+
+__all__ = ["Options", "changed", "option_names"]
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+Check = Callable[[object], object]
+
+
+class _Bad(ValueError):
+    """A check failed; the text says what is allowed."""
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _seconds(value: object) -> float | None:
+    if value is None:
+        return None
+    if not _number(value) or value < 0:  # type: ignore[operator]
+        raise _Bad("a number of seconds, 0 or more, or None")
+    return float(value) or None  # type: ignore[arg-type]
+
+
+def _limit(value: object) -> int:
+    if value is None:
+        return 0
+    if not _whole(value) or value < 0:  # type: ignore[operator]
+        raise _Bad("a whole number, 0 or more, or None; 0 and None mean no limit")
+    return value  # type: ignore[return-value]
+
+
+def _between(low: int, high: int | None) -> Check:
+    allowed = f"a whole number from {low} to {high}" if high else f"a whole number, {low} or more"
+
+    def check(value: object) -> int:
+        if not _whole(value) or value < low or (high is not None and value > high):  # type: ignore[operator]
+            raise _Bad(allowed)
+        return value  # type: ignore[return-value]
+
+    return check
+
+
+def _truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _Bad("True or False")
+    return value
+
+
+def _marks(value: object) -> tuple[int, int]:
+    """A bound with hysteresis: the high mark, and the low one at which things go on (a quarter, unless given)."""
+    if isinstance(value, tuple) and len(value) == 2 and all(_whole(mark) for mark in value):
+        high, low = value
+        if not 0 <= low < high:
+            raise _Bad("(high, low) with 0 <= low < high")
+        return high, low
+    try:
+        high = _limit(value)
+    except _Bad as error:
+        raise _Bad(f"{error}; or (high, low)") from None
+    return high, high // 4
+
+
+def _origins(value: object) -> object:
+    if isinstance(value, str):
+        if value not in ("same-origin", "*"):
+            raise _Bad('"same-origin", "*", or a list of origins such as "https://example.com"')
+        return value
+    if isinstance(value, list | tuple | set | frozenset) and all(isinstance(origin, str) for origin in value):
+        return tuple(_origin(origin) for origin in value)
+    raise _Bad('"same-origin", "*", or a list of origins such as "https://example.com"')
+
+
+def _origin(origin: str) -> str:
+    scheme, separator, host = origin.partition("://")
+    if origin != "null" and (not scheme or not separator or not host or "/" in host):
+        raise _Bad('origins of the form "scheme://host" or "scheme://host:port" without a path, or "null"')
+    return origin
+
+
+def _option(default: Any, check: Check, *, built: bool = True) -> Any:
+    """Declare an option; one that is not *built* yet is off and takes no other value."""
+    return field(default=default, metadata={"check": check if built else _off(default)})
+
+
+def _off(default: object) -> Check:
+    def check(value: object) -> object:
+        if value != default or type(value) is not type(default):
+            raise _Bad(f"only {default!r}: this option is not available yet")
+        return value
+
+    return check
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What ``setProtocolOptions`` takes; durations in seconds, sizes in bytes.  See docs/options.rst for each."""
+
+    autoPingInterval: float | None = _option(None, _seconds, built=False)
+    autoPingTimeout: float | None = _option(None, _seconds, built=False)
+    autoPingSize: int = _option(12, _between(4, 125), built=False)
+    autoPingRestartOnAnyTraffic: bool = _option(True, _truth, built=False)
+    keepaliveMessage: object = _option(None, _truth, built=False)
+    autoReply: Mapping[str | bytes, str | bytes] | None = _option(None, _truth, built=False)
+    maxQueue: tuple[int, int] = _option((32, 8), _marks)
+    maxQueueBytes: tuple[int, int] = _option((4 * MIB, MIB), _marks)
+    handlerConcurrency: int = _option(1, _between(1, None), built=False)
+    maxMessagePayloadSize: int = _option(MIB, _limit)
+    maxFramePayloadSize: int = _option(0, _limit)
+    maxFragments: int = _option(4096, _limit)
+    autoFragmentSize: int = _option(0, _limit)
+    readLimit: int = _option(64 * KIB, _between(1024, None))
+    writeLimit: tuple[int, int] = _option((64 * KIB, 16 * KIB), _marks)
+    maxSendBuffer: int = _option(0, _limit, built=False)
+    slowConsumer: str = _option("close", _truth, built=False)
+    openHandshakeTimeout: float | None = _option(10.0, _seconds)
+    closeHandshakeTimeout: float | None = _option(10.0, _seconds)
+    failByDrop: bool = _option(False, _truth)
+    tcpNoDelay: bool = _option(True, _truth)
+    compression: object = _option(None, _truth, built=False)
+    logFrames: bool = _option(False, _truth, built=False)
+    allowedOrigins: str | tuple[str, ...] = _option("same-origin", _origins)
+    maxConnections: int = _option(0, _limit, built=False)
+    maxConnectionsPerIP: int = _option(0, _limit, built=False)
+    trustedProxies: tuple[str, ...] = _option((), _truth, built=False)
+    healthPath: str | None = _option(None, _truth, built=False)
+
+
+_CHECKS: Final[Mapping[str, Check]] = {option.name: option.metadata["check"] for option in fields(Options)}
+
+
+def option_names() -> tuple[str, ...]:
+    """Return the names of all options, in the order of the table."""
+    return tuple(_CHECKS)
+
+
+def changed(options: Options, changes: Mapping[str, object]) -> Options:
+    """Return *options* with *changes*, each checked; what is not in *changes* stays.  Raises ``OptionError``."""
+    return replace(options, **{name: _checked(name, value) for name, value in changes.items()})  # type: ignore[arg-type]
+
+
+def _checked(name: str, value: object) -> object:
+    check = _CHECKS.get(name)
+    if check is None:
+        raise OptionError(f"unknown option {name!r}; allowed are {', '.join(_CHECKS)}")
+    try:
+        return check(value)
+    except _Bad as bad:
+        raise OptionError(f"option {name}={value!r} is not allowed: {name} takes {bad}") from None

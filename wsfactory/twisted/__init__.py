@@ -1,0 +1,9 @@
+"""wsfactory on Twisted: the names that users import.
+
+Every callback may be a plain function, an ``async def``, or return a Deferred.
+"""
+
+from wsfactory.twisted.client import ClientFactory, ClientProtocol, connect
+from wsfactory.twisted.server import ServerFactory, ServerProtocol, listen
+
+__all__ = ["ClientFactory", "ClientProtocol", "ServerFactory", "ServerProtocol", "connect", "listen"]

@@ -1,0 +1,82 @@
+"""The server's side on Twisted: a protocol to subclass, a factory for any endpoint, ``listen``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from twisted.internet import protocol as twisted_protocol
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime, IStreamServerEndpoint
+
+from wsfactory.errors import HeaderPairs, InvalidState
+from wsfactory.factory import SharedFactory
+from wsfactory.session import ServerSession
+from wsfactory.twisted.endpoints import server_endpoint
+from wsfactory.twisted.transport import TwistedProtocol, flavour_for
+
+__all__ = ["ServerFactory", "ServerProtocol", "listen"]
+
+
+class ServerProtocol(ServerSession, TwistedProtocol):
+    """One client's connection; subclass it and implement ``onMessage`` and the other callbacks you need."""
+
+    __slots__ = ()
+
+
+class ServerFactory(SharedFactory[ServerProtocol], twisted_protocol.ServerFactory):
+    """Makes a protocol for each connection; works with every endpoint and with ``reactor.listenTCP``.
+
+    *protocol* is the ``ServerProtocol`` subclass, *subprotocols* the server's preference list, *headers* are added to
+    each 101, *options* are those of ``setProtocolOptions``.  Raises ``OptionError`` for a bad option.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        protocol: type[ServerProtocol] | None = None,
+        *,
+        subprotocols: Iterable[str] = (),
+        headers: HeaderPairs = (),
+        reactor: IReactorTime | None = None,
+        **options: object,
+    ) -> None:
+        super().__init__(subprotocols=subprotocols, headers=headers, options=options)
+        self.flavour = flavour_for(reactor)
+        self.reactor = reactor
+        self._ports: list[IListeningPort] = []
+        if protocol is not None:
+            self.protocol = protocol
+
+    def buildProtocol(self, addr: IAddress | None) -> ServerProtocol:
+        """Return a new protocol that belongs to this factory."""
+        if self.protocol is None:
+            raise InvalidState("the factory has no protocol: ServerFactory(MyProtocol), or factory.protocol = MyProtocol")
+        session = self.protocol()
+        session._adopt(self)
+        return session
+
+    def shutdown(self, code: int = 1001, timeout: float | None = 20.0) -> Deferred[object]:
+        """Close the ports that ``listen`` opened, then every connection; see ``SharedFactory.shutdown``."""
+        ports, self._ports = self._ports, []
+        for port in ports:
+            port.stopListening()
+        return super().shutdown(code, timeout)  # type: ignore[return-value]
+
+
+def listen(
+    url_or_endpoint: str | IStreamServerEndpoint, factory: ServerFactory, *, tls: object = None
+) -> Deferred[IListeningPort]:
+    """Listen; the Deferred fires with the port.
+
+    Takes a URL (``ws://127.0.0.1:9000/``, ``wss://...`` with *tls*, ``ws+unix:///run/x.sock``), an endpoint's
+    description (``tcp:9000``, ``ssl:...``, ``systemd:...``) or an endpoint.  Raises ``InvalidURL``; the Deferred fails
+    with Twisted's ``CannotListenError``.
+    """
+    listening = server_endpoint(url_or_endpoint, factory.reactor, tls).listen(factory)
+    return listening.addCallback(_remember, factory)
+
+
+def _remember(port: IListeningPort, factory: ServerFactory) -> IListeningPort:
+    factory._ports.append(port)
+    return port
