@@ -1,15 +1,39 @@
-"""Heads: what is understood, what is refused, within which bounds."""
+"""Heads: what is understood, what is refused, within which bounds; what may be written (RFC 9112)."""
 
 from __future__ import annotations
 
+import tracemalloc
+from typing import Any
+
 import pytest
 
-from wsfactory.errors import MalformedHead
-from wsfactory.http11 import Request, request_reader
+from wsfactory.errors import InvalidState, MalformedHead
+from wsfactory.http11 import (
+    MAX_FIELDS,
+    MAX_HEADERS,
+    MAX_LINE,
+    Headers,
+    HeadReader,
+    Request,
+    Response,
+    encode_request,
+    encode_response,
+    phrase,
+    request_reader,
+    response_reader,
+)
+
+GET = b"GET / HTTP/1.1\r\n"
 
 
 def read(data: bytes) -> Request:
     head = request_reader().feed(data)
+    assert head is not None
+    return head
+
+
+def read_response(data: bytes) -> Response:
+    head = response_reader().feed(data)
     assert head is not None
     return head
 
@@ -20,20 +44,474 @@ def refused(data: bytes) -> MalformedHead:
     return caught.value
 
 
-def test_a_request_is_its_method_its_target_and_its_headers_in_order():
-    request = read(b"GET /chat?x=1 HTTP/1.1\r\nHost: example.com\r\nA: 1\r\na:  2 \r\n\r\n")
+def refused_in_pieces(data: bytes, size: int) -> tuple[MalformedHead, int]:
+    """Return the fault and how many bytes had been taken before it."""
+    reader = request_reader()
+    for position in range(0, len(data), size):
+        try:
+            reader.feed(Watched(data[position : position + size]))
+        except MalformedHead as error:
+            return error, position
+    pytest.fail("it was not refused")
 
-    assert (request.method, request.path, request.query) == ("GET", "/chat", {"x": ["1"]})
+
+class Watched(bytes):
+    """Bytes that count how many of them were searched and copied."""
+
+    looked_at = 0
+
+    def find(self, sub: Any, start: Any = 0, end: Any = None) -> int:
+        stop = len(self) if end is None else end
+        found = super().find(sub, start, stop)
+        Watched.looked_at += (stop if found < 0 else found + 1) - start
+        return found
+
+    def __getitem__(self, key: Any) -> Any:
+        part = super().__getitem__(key)
+        Watched.looked_at += len(part)
+        return part
+
+
+# Requests.
+
+
+def test_a_request_is_its_method_its_target_and_its_headers_in_order() -> None:
+    request = read(b"GET /a%20b?x=1&x=2&y= HTTP/1.1\r\nHost: example.com\r\nA: 1\r\na:  2 \r\n\r\n")
+
+    assert (request.method, request.target, request.version) == ("GET", "/a%20b?x=1&x=2&y=", "HTTP/1.1")
+    assert (request.path, request.query) == ("/a%20b", {"x": ["1", "2"], "y": [""]})
     assert list(request.headers) == [("Host", "example.com"), ("A", "1"), ("a", "2")]
 
 
-def test_bytes_behind_the_head_are_left_for_the_next_reader():
+def test_a_request_knows_what_browsers_say_about_themselves() -> None:
+    request = read(
+        GET + b"Host: example.com:81\r\nOrigin: http://a\r\n"
+        b"Sec-WebSocket-Protocol: chat, v2\r\nSec-WebSocket-Protocol: v1\r\n\r\n"
+    )
+
+    assert (request.host, request.origin) == ("example.com:81", "http://a")
+    assert request.subprotocols == ("chat", "v2", "v1")
+
+
+def test_a_request_that_says_nothing_has_empty_properties() -> None:
+    request = Request("GET", "/")
+
+    assert (request.host, request.origin, request.subprotocols, request.query, request.peer) == ("", None, (), {}, "")
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        ("http://example.com:81/x?y=1", "/x", {"y": ["1"]}),
+        ("WSS://example.com:81", "/", {}),
+        ("https://example.com:81?y=1", "/", {"y": ["1"]}),
+    ],
+)
+def test_an_absolute_target_is_understood_and_goes_before_the_host_header(
+    target: str, path: str, query: dict[str, list[str]]
+) -> None:
+    request = read(f"GET {target} HTTP/1.1\r\nHost: other.example\r\n\r\n".encode())
+
+    assert (request.path, request.query, request.host) == (path, query, "example.com:81")
+
+
+@pytest.mark.parametrize(
+    "target", ["*", "x", "?x", "example.com:80", "/a#b", "ftp://example.com/", "http://", "http://a@b/", "/ü", "/a\tb"]
+)
+def test_a_target_that_is_no_path_and_no_http_url_gets_400(target: str) -> None:
+    assert refused(f"GET {target} HTTP/1.1\r\n\r\n".encode()).status == 400
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "GET",
+        "GET /",
+        "GET  / HTTP/1.1",
+        "GET / HTTP/1.1 ",
+        " GET / HTTP/1.1",
+        "GET\t/ HTTP/1.1",
+        "GET / http/1.1",
+        "GET / HTTP/1.10",
+        "GET / HTTP/\N{ARABIC-INDIC DIGIT ONE}.1",
+        "G(T / HTTP/1.1",
+        "GET /\rX: HTTP/1.1",
+        "GET /\0 HTTP/1.1",
+    ],
+)
+def test_a_line_that_is_no_request_line_gets_400(line: str) -> None:
+    assert refused(line.encode() + b"\r\n").status == 400
+
+
+@pytest.mark.parametrize("version", ["HTTP/2.0", "HTTP/1.2", "HTTP/0.9"])
+def test_a_version_of_http_that_is_not_spoken_gets_505(version: str) -> None:
+    assert refused(f"PRI * {version}\r\n".encode()).status == 505
+
+
+def test_http_1_0_is_understood_so_that_it_can_be_answered() -> None:
+    assert read(b"GET /health HTTP/1.0\r\n\r\n").version == "HTTP/1.0"
+
+
+# Header lines.
+
+
+@pytest.mark.parametrize("character", ["\x85", "\xa0", "\xad", "\xff"])
+def test_a_byte_above_127_is_text_and_ends_no_line_and_is_no_blank(character: str) -> None:
+    """What str.splitlines() and str.strip() take for a line end or a blank stays part of the value."""
+    request = read(GET + f"A: {character}x{character}B: y{character}\r\n\r\n".encode("latin-1"))
+
+    assert list(request.headers) == [("A", f"{character}x{character}B: y{character}")]
+
+
+@pytest.mark.parametrize("character", [chr(code) for code in range(0x20) if chr(code) not in "\t\n"] + ["\x7f"])
+def test_a_control_character_in_a_value_gets_400(character: str) -> None:
+    """Also those that some take for line ends: VT, FF, FS, GS, RS, and a CR without its LF."""
+    assert refused(GET + f"A: x{character}B: y\r\n".encode()).status == 400
+
+
+@pytest.mark.parametrize("head", [b"GET / HTTP/1.1\n", GET + b"A: 1\n", GET + b"\n", GET + b"A: 1\nB: 2\r\n", b"\n"])
+def test_a_bare_lf_ends_no_line(head: bytes) -> None:
+    assert "bare LF" in str(refused(head))
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (b"A : 1", "not a token"),
+        (b"A\t: 1", "not a token"),
+        (b": 1", "not a token"),
+        (b"A\xe4: 1", "not a token"),
+        (b"A(: 1", "not a token"),
+        (b" folded: 1", "folded"),
+        (b"\tfolded", "folded"),
+        (b"no colon here", "no colon"),
+    ],
+)
+def test_a_header_line_outside_of_the_grammar_gets_400(line: bytes, fault: str) -> None:
+    error = refused(GET + b"Host: a\r\n" + line + b"\r\n")
+
+    assert error.status == 400
+    assert fault in str(error)
+
+
+def test_a_refused_value_is_not_repeated_in_the_fault() -> None:
+    error = refused(GET + b"Cookie: secret\0\r\n")
+
+    assert "secret" not in str(error) + repr(error.body)
+
+
+def test_what_is_repeated_of_a_fault_is_short_and_printable() -> None:
+    error = refused(GET + b"\x1b" * 500 + b": 1\r\n")
+
+    assert str(error).isprintable()
+    assert len(str(error)) < 500
+
+
+# Reading.
+
+
+def test_bytes_behind_the_head_are_left_for_the_next_reader() -> None:
+    """A second, pipelined request opens nothing: it stays bytes."""
     reader = request_reader()
-    reader.feed(b"GET / HTTP/1.1\r\n\r\nGET / HTTP")
+    reader.feed(GET)
+    reader.feed(b"\r\n" + GET + b"\r\n")
 
-    assert reader.rest == b"GET / HTTP"
+    assert reader.rest == GET + b"\r\n"
+    with pytest.raises(InvalidState):
+        reader.feed(GET + b"\r\n")
 
 
-@pytest.mark.parametrize("head", [b"GET / HTTP/1.1\n\n", b"GET / HTTP/1.1\r\nA : 1\r\n\r\n", b"\r\nGET / HTTP/1.1\r\n\r\n"])
-def test_what_is_no_head_gets_400(head: bytes):
-    assert refused(head).status == 400
+def test_a_reader_that_refused_stays_refusing() -> None:
+    reader = request_reader()
+    with pytest.raises(MalformedHead):
+        reader.feed(b"\n")
+
+    with pytest.raises(InvalidState):
+        reader.feed(GET + b"\r\n")
+
+
+def test_a_head_may_come_byte_by_byte() -> None:
+    reader = request_reader()
+    heads = [reader.feed(bytes([byte])) for byte in GET + b"Host: a\r\n\r\n"]
+
+    assert heads[:-1] == [None] * (len(heads) - 1)
+    assert heads[-1] == Request("GET", "/", Headers({"host": "a"}))
+
+
+def test_a_fault_is_told_when_its_line_ends_and_not_when_the_head_does() -> None:
+    reader = request_reader()
+    reader.feed(GET + b"Bad Name: 1\r")
+
+    with pytest.raises(MalformedHead):
+        reader.feed(b"\n")
+
+
+# Bounds.
+
+
+def request_of_line(size: int) -> bytes:
+    return b"GET /" + b"x" * (size - len(b"GET / HTTP/1.1\r\n")) + b" HTTP/1.1\r\n"
+
+
+def fields_of(size: int) -> bytes:
+    """Return header lines and the empty line behind them, *size* bytes in all."""
+    line = b"A: " + b"x" * 1019 + b"\r\n"
+    last = size % len(line) + len(line) - len(b"A: \r\n\r\n")
+    return line * (size // len(line) - 1) + b"A: " + b"x" * last + b"\r\n\r\n"
+
+
+def test_a_request_line_of_8_kib_is_read_and_one_byte_more_gets_414() -> None:
+    assert len(read(request_of_line(MAX_LINE) + b"\r\n").target) > 8000
+
+    error = refused(request_of_line(MAX_LINE + 1) + b"\r\n")
+    assert (error.status, error.reason) == (414, phrase(414))
+
+
+def test_headers_of_64_kib_are_read_and_one_byte_more_gets_431() -> None:
+    assert len(fields_of(MAX_HEADERS)) == 64 * 1024
+    assert len(read(GET + fields_of(MAX_HEADERS)).headers) == 64
+
+    assert refused(GET + fields_of(MAX_HEADERS + 1)).status == 431
+
+
+def test_128_header_lines_are_read_and_one_more_gets_431() -> None:
+    assert len(read(GET + b"A: 1\r\n" * MAX_FIELDS + b"\r\n").headers) == 128
+
+    assert refused(GET + b"A: 1\r\n" * (MAX_FIELDS + 1)).status == 431
+
+
+@pytest.mark.parametrize(("start", "status"), [(b"", 414), (GET, 431), (GET + b"A: ", 431)])
+def test_a_line_that_does_not_end_is_refused_at_the_bound_and_not_held(start: bytes, status: int) -> None:
+    reader, data = request_reader(), b"x" * 100_000
+    reader.feed(start)
+    tracemalloc.start()
+    with pytest.raises(MalformedHead) as caught:
+        reader.feed(data)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert caught.value.status == status
+    assert held < MAX_LINE
+
+
+def test_2_mib_of_headers_in_small_reads_are_refused_at_64_kib_and_looked_at_once() -> None:
+    """Each byte is searched once and copied once, however small the reads are; what comes later is not touched."""
+    Watched.looked_at = 0
+    error, taken = refused_in_pieces(GET + b"Host: a\r\n" + b"A: " + b"x" * (2 * 1024 * 1024), 100)
+
+    assert error.status == 431
+    assert taken <= len(GET) + MAX_HEADERS
+    assert Watched.looked_at <= 2 * (taken + 100)
+
+
+def test_2_mib_of_headers_in_one_read_are_looked_at_up_to_the_bound() -> None:
+    Watched.looked_at = 0
+    with pytest.raises(MalformedHead):
+        request_reader().feed(Watched(GET + b"A: " + b"x" * (2 * 1024 * 1024)))
+
+    assert Watched.looked_at <= 2 * (len(GET) + MAX_HEADERS)
+
+
+def test_many_short_lines_in_small_reads_are_looked_at_once() -> None:
+    head = GET + (b"A: " + b"x" * 495 + b"\r\n") * 127 + b"\r\n"
+    reader = request_reader()
+    Watched.looked_at = 0
+    heads = [reader.feed(Watched(head[position : position + 7])) for position in range(0, len(head), 7)]
+
+    assert heads[-1] is not None
+    assert Watched.looked_at <= 2 * len(head)
+
+
+def test_no_more_than_the_bounds_is_held_of_a_head_that_does_not_end() -> None:
+    """All that is kept of 8 KiB of request line and 64 KiB of headers is about their size."""
+    reader = request_reader()
+    line, fields = request_of_line(MAX_LINE), (b"A: " + b"x" * 511 + b"\r\n") * 126
+    tracemalloc.start()
+    reader.feed(line + fields)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert held < 2 * (MAX_LINE + MAX_HEADERS)
+
+
+def test_the_bounds_can_be_given() -> None:
+    reader = HeadReader(lambda line: Request("GET", line), max_line=10, max_headers=20, max_fields=1)
+
+    assert reader.feed(b"/1234567\r\nA: 1\r\n\r\n") == Request("GET", "/1234567", Headers({"A": "1"}))
+
+
+# Responses.
+
+
+def test_a_response_is_its_status_its_reason_and_its_headers() -> None:
+    response = read_response(b"HTTP/1.1 404 Not  here \r\nA: 1\r\n\r\nbody")
+
+    assert response == Response(404, "Not  here ", Headers({"A": "1"}))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "HTTP/1.1 200",
+        "HTTP/1.1  200 OK",
+        "HTTP/1.1 20 OK",
+        "HTTP/1.1 2000 OK",
+        "HTTP/1.1 000 OK",
+        "HTTP/1.1 \N{FULLWIDTH DIGIT TWO}00 OK",
+        "HTTP/2 200 OK",
+        "http/1.1 200 OK",
+        "ICY 200 OK",
+        "HTTP/1.1 200 O\0K",
+        "SSH-2.0-OpenSSH_9.2",
+    ],
+)
+def test_a_line_that_is_no_status_line_is_malformed(line: str) -> None:
+    with pytest.raises(MalformedHead):
+        response_reader().feed(line.encode() + b"\r\n")
+
+
+def test_an_old_proxy_may_answer_in_http_1_0() -> None:
+    assert read_response(b"HTTP/1.0 200 Connection established\r\n\r\n").version == "HTTP/1.0"
+
+
+def test_interim_responses_are_skipped_up_to_the_final_one() -> None:
+    early = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n"
+    response = read_response(early + b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")
+
+    assert response == Response(101, "Switching Protocols", Headers({"Upgrade": "websocket"}))
+
+
+def test_interim_responses_without_end_are_refused_at_the_bound() -> None:
+    interim = b"HTTP/1.1 100 \r\n\r\n"
+
+    with pytest.raises(MalformedHead):
+        response_reader().feed(interim * (MAX_HEADERS // len(interim) + 2))
+
+
+# Headers.
+
+
+def test_headers_are_found_in_any_case_and_lines_stay_apart() -> None:
+    headers = Headers([("Set-Cookie", "a=1, b"), ("X", "1"), ("set-cookie", "c=2")])
+
+    assert headers.get("SET-COOKIE") == headers["Set-cookie"] == "a=1, b"
+    assert headers.get_all("Set-Cookie") == ["a=1, b", "c=2"]
+    assert ("x" in headers, "y" in headers, 5 in headers) == (True, False, False)
+    assert (headers.get("y"), headers.get("y", "z"), headers.get_all("y"), len(headers)) == (None, "z", [], 3)
+
+
+def test_a_list_may_span_several_lines_and_its_empty_elements_do_not_count() -> None:
+    headers = Headers([("Connection", "keep-alive,, Upgrade\t,"), ("connection", " x")])
+
+    assert headers.tokens("Connection") == ["keep-alive", "Upgrade", "x"]
+
+
+def test_headers_do_not_change() -> None:
+    pairs = [("A", "1")]
+    headers = Headers(pairs)
+    pairs.append(("B", "2"))
+    headers.get_all("A").append("2")
+
+    assert list(headers) == [("A", "1")]
+    assert headers.get_all("A") == ["1"]
+
+
+def test_headers_are_equal_when_only_the_case_of_names_differs() -> None:
+    headers = Headers({"A": "x"})
+
+    assert headers == Headers([("a", "x")])
+    assert hash(headers) == hash(Headers([("a", "x")]))
+    assert headers != Headers({"A": "X"})
+    assert headers != {"A": "x"}
+
+
+def test_without_drops_names_in_any_case() -> None:
+    assert Headers([("A", "1"), ("b", "2"), ("a", "3")]).without(["a"]) == Headers({"B": "2"})
+
+
+@pytest.mark.parametrize("name", ["Cookie", "set-cookie", "Authorization", "Proxy-Authorization"])
+def test_secrets_are_not_shown(name: str) -> None:
+    request = Request("GET", "/", Headers([(name, "secret"), ("X", "shown")]))
+
+    assert "secret" not in repr(request)
+    assert name in repr(request)
+    assert "shown" in repr(request)
+
+
+# Writing.
+
+
+def test_a_request_that_is_written_is_read_as_the_same() -> None:
+    request = Request("GET", "/?a=b", Headers([("Host", "a"), ("X", "é\xa0 é"), ("Empty", "")]))
+
+    assert read(request.encode()) == request
+
+
+def test_a_response_that_is_written_is_read_as_the_same() -> None:
+    data = encode_response(200, "Fine", [("A", "1"), ("A", "2")], b"body")
+
+    assert data == b"HTTP/1.1 200 Fine\r\nA: 1\r\nA: 2\r\n\r\nbody"
+    assert read_response(data) == Response(200, "Fine", Headers([("A", "1"), ("A", "2")]))
+
+
+INJECTIONS = ["\r\nB: 2", "x\nB: 2", "x\rB", "x\0", "x\x0b", "x\x7f", "x\r\n\r\n<html>"]
+
+
+@pytest.mark.parametrize("text", [*INJECTIONS, " x", "x ", "\tx", "\N{EURO SIGN}", "\ud800"])
+def test_a_value_that_would_change_the_head_is_not_written(text: str) -> None:
+    with pytest.raises(ValueError, match="header A"):
+        encode_response(200, "OK", [("A", text)])
+
+
+@pytest.mark.parametrize("text", [*INJECTIONS, "", "A:", "A b", " A", "Ä"])
+def test_a_name_that_would_change_the_head_is_not_written(text: str) -> None:
+    with pytest.raises(ValueError, match="header name"):
+        encode_response(200, "OK", {text: "1"})
+
+
+@pytest.mark.parametrize("text", [*INJECTIONS, "\N{EURO SIGN}"])
+def test_a_reason_that_would_change_the_head_is_not_written(text: str) -> None:
+    with pytest.raises(ValueError, match="reason"):
+        encode_response(200, text, ())
+
+
+@pytest.mark.parametrize("status", [0, 99, 600, 1000, -1])
+def test_a_status_that_is_none_is_not_written(status: int) -> None:
+    with pytest.raises(ValueError, match="status"):
+        encode_response(status, "", ())
+
+
+@pytest.mark.parametrize("text", ["/\r\nA: 1", "/ b", "/ HTTP/1.1", "x", "", "*", "?x", "/#x", "/é", "/\0"])
+def test_a_target_that_would_change_the_head_is_not_written(text: str) -> None:
+    with pytest.raises(ValueError, match="target"):
+        encode_request("GET", text, ())
+
+
+@pytest.mark.parametrize("text", ["", "G T", "GET\r\n", "GÈT"])
+def test_a_method_that_is_no_token_is_not_written(text: str) -> None:
+    with pytest.raises(ValueError, match="method"):
+        encode_request(text, "/", ())
+
+
+def test_an_authority_may_only_be_asked_for_with_connect() -> None:
+    assert encode_request("CONNECT", "a:80", ()) == b"CONNECT a:80 HTTP/1.1\r\n\r\n"
+    with pytest.raises(ValueError, match="target"):
+        encode_request("CONNECT", "a:80\r\nX:", ())
+
+
+@pytest.mark.parametrize("value", [5, None, b"bytes"])
+def test_a_value_that_is_no_text_is_named_and_not_written(value: object) -> None:
+    with pytest.raises(ValueError, match="header A"):
+        encode_response(200, "OK", [("A", value)])  # type: ignore[list-item]
+
+
+def test_a_value_that_cannot_be_sent_is_not_repeated_in_the_error() -> None:
+    with pytest.raises(ValueError, match="Authorization") as caught:
+        encode_request("GET", "/", {"Authorization": "Basic c2VjcmV0\n"})
+
+    assert "c2VjcmV0" not in str(caught.value)
+
+
+def test_an_unknown_status_has_no_usual_reason() -> None:
+    assert (phrase(404), phrase(599)) == ("Not Found", "")

@@ -1,4 +1,4 @@
-"""The opening handshake, the server's side (RFC 6455 section 4.2), and what both sides share.
+"""The opening handshake, the server's side (RFC 6455 section 4.2).
 
 A ``Request`` goes in, however it was parsed; an ``Offer`` comes out, or ``Refused`` is raised.  An ``Offer`` and the
 application's choices go into ``accept``, a ``Refused`` into ``refusal``: the bytes of the answer come out.
@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 
 from wsfactory.errors import HeaderPairs, Refused
-from wsfactory.http11 import TOKEN, Headers, Request, encode_response, is_token, phrase
+from wsfactory.extensions import MAX_LIST, ExtensionOffer, parse_extensions
+from wsfactory.http11 import Headers, Request, encode_response, is_token, phrase
 from wsfactory.origins import AllowedOrigins, is_origin_allowed
 
 __all__ = [
-    "ExtensionOffer",
     "Offer",
     "accept",
     "accept_key",
     "choose_subprotocol",
     "is_upgrade",
     "not_an_upgrade",
-    "parse_extensions",
     "read_offer",
     "refusal",
     "sendable",
@@ -34,35 +33,14 @@ __all__ = [
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 VERSION = "13"
 
-# Lists of the peer's become lists of objects: bounded, or 64 KiB of header would be megabytes of memory.
-MAX_LIST = 128
-
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]{0,5})?")
-
-_QUOTED = r'"(?:[^"\\]|\\.)*+"'
-_PARAM = rf"[ \t]*;[ \t]*({TOKEN})(?:[ \t]*=[ \t]*({TOKEN}|{_QUOTED}))?"
-_PARAMS = re.compile(_PARAM)
-_EXTENSION = re.compile(rf"[ \t]*({TOKEN})((?:{_PARAM})*)[ \t]*(?:,|\Z)")
-_EMPTY_ELEMENT = re.compile(r"[ \t]*(?:,|\Z)")
 
 # What a server's answer says by itself, so that an application cannot contradict it.
 _OWN_HEADERS = frozenset({"connection", "content-length", "transfer-encoding", "upgrade"})
 _OWN_PREFIX = "sec-websocket-"
 _FRAMING_HEADERS = ("Connection", "Content-Length", "Transfer-Encoding")
 _BODILESS = (204, 304)
-
-
-@dataclass(frozen=True, slots=True)
-class ExtensionOffer:
-    """One extension with its parameters, as offered or accepted; ``str()`` is its header text (section 9.1)."""
-
-    name: str
-    params: tuple[tuple[str, str | None], ...] = ()
-
-    def __str__(self) -> str:
-        values = (name if value is None else f"{name}={value}" for name, value in self.params)
-        return "; ".join([self.name, *values])
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,47 +117,6 @@ def sendable(error: Refused) -> Refused:
     return error
 
 
-def parse_extensions(values: Iterable[str]) -> tuple[ExtensionOffer, ...]:
-    """Return the extensions in the *values* of all Sec-WebSocket-Extensions headers, in order (section 9.1).
-
-    Raises ``Refused`` with status 400 for text outside of the grammar.  11.3.2: the header may appear several times,
-    "which is logically the same as a single Sec-WebSocket-Extensions header field that contains all values".
-    """
-    return tuple(offer for value in values for offer in _parse_extension_list(value))
-
-
-def _parse_extension_list(text: str) -> list[ExtensionOffer]:
-    offers: list[ExtensionOffer] = []
-    position = 0
-    while position < len(text):
-        match = _EXTENSION.match(text, position)
-        if match is not None:
-            offers.append(ExtensionOffer(match[1], _parse_params(match[2])))
-        else:
-            match = _EMPTY_ELEMENT.match(text, position)
-        if match is None or len(offers) > MAX_LIST:
-            raise _refuse(400, "Sec-WebSocket-Extensions cannot be understood")
-        position = match.end()
-    return offers
-
-
-def _parse_params(text: str) -> tuple[tuple[str, str | None], ...]:
-    params = tuple((name, _unquoted(value)) for name, value in _PARAMS.findall(text))
-    if len(params) > MAX_LIST:
-        raise _refuse(400, "Sec-WebSocket-Extensions has too many parameters")
-    return params
-
-
-def _unquoted(value: str) -> str | None:
-    if not value.startswith('"'):
-        return value or None
-    plain = re.sub(r"\\(.)", r"\1", value[1:-1])
-    # 9.1: "the value after quoted-string unescaping MUST conform to the 'token' ABNF"
-    if not is_token(plain):
-        raise _refuse(400, "Sec-WebSocket-Extensions has a quoted value that is no token")
-    return plain
-
-
 def _check_upgrade(request: Request) -> None:
     if not is_upgrade(request):
         raise not_an_upgrade(request)
@@ -228,10 +165,12 @@ def _check_origin(request: Request, allowed: AllowedOrigins) -> None:
 
 def _read_subprotocols(request: Request) -> tuple[str, ...]:
     values = request.headers.get_all("Sec-WebSocket-Protocol")
+    if sum(value.count(",") for value in values) > MAX_LIST:
+        raise _refuse(400, "Sec-WebSocket-Protocol is too long")
     names = [name.strip(" \t") for value in values for name in value.split(",")]
     # 4.1: "non-empty strings with characters in the range U+0021 to U+007E not including separator characters [...]
     # and MUST all be unique strings"
-    if len(names) > MAX_LIST or len(set(names)) != len(names) or not all(map(is_token, names)):
+    if len(set(names)) != len(names) or not all(map(is_token, names)):
         raise _refuse(400, "Sec-WebSocket-Protocol is not a list of different names")
     return tuple(names)
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 from base64 import b64encode
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from wsfactory.errors import HandshakeError, HeaderPairs, Refused
-from wsfactory.handshake import VERSION, ExtensionOffer, accept_key, parse_extensions
-from wsfactory.http11 import NO_HEADERS, Headers, Response, encode_request, is_token
+from wsfactory.extensions import ExtensionOffer, parse_extensions
+from wsfactory.handshake import VERSION, accept_key
+from wsfactory.http11 import Headers, Response, encode_request, escaped, is_token
 from wsfactory.urls import URL, basic_auth
 
 __all__ = ["Accepted", "Ask", "ask", "check_response"]
@@ -31,7 +32,7 @@ class Ask:
     key: str
     subprotocols: tuple[str, ...] = ()
     extensions: str = ""
-    headers: Headers = NO_HEADERS
+    headers: Headers = field(default_factory=Headers)
 
     def encode(self) -> bytes:
         """Return the request's bytes; raises ``ValueError`` naming a header that cannot be sent."""
@@ -84,7 +85,7 @@ def check_response(asked: Ask, response: Response) -> Accepted:
     4.1: "the client MUST validate the server's response as follows"
     """
     if response.status != 101:
-        raise _error(response, f"the server answered {response.status} {response.reason}".rstrip())
+        raise _error(response, f"the server answered {response.status} {escaped(response.reason)}".rstrip())
     if response.version != "HTTP/1.1":
         raise _error(response, f"the server upgraded in {response.version}")
     if _single(response, "Upgrade").lower() != "websocket":

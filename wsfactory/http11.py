@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Generic, TypeVar
 from urllib.parse import parse_qs
@@ -26,6 +26,7 @@ __all__ = [
     "Response",
     "encode_request",
     "encode_response",
+    "escaped",
     "is_token",
     "phrase",
     "request_reader",
@@ -47,7 +48,7 @@ _BLANK = " \t"  # str.strip() without it also strips \x85 and \xa0, which are te
 _REQUEST_LINE = re.compile(rf"({TOKEN}) ([\x21-\x7e]+) (HTTP/[0-9]\.[0-9])")
 _STATUS_LINE = re.compile(r"(HTTP/1\.[01]) ([1-9][0-9]{2}) ([\t\x20-\x7e\x80-\xff]*)")
 # RFC 9112 3.2: origin-form, or absolute-form; (authority, path, query)
-_TARGET = re.compile(r"(?:(?i:https?|wss?)://([^/?#@]+)(?![^/?]))?(/[^?#]*)?(?:\?([^#]*))?")
+_TARGET = re.compile(r"(?:(?i:https?|wss?)://([^/?#@]+))?(/[^?#]*)?(?:\?([^#]*))?")
 
 
 class Headers:
@@ -59,8 +60,7 @@ class Headers:
     __slots__ = ("_pairs", "_values")
 
     def __init__(self, pairs: HeaderPairs = ()) -> None:
-        items = pairs.items() if isinstance(pairs, Mapping) else pairs
-        self._pairs: tuple[tuple[str, str], ...] = tuple((name, value) for name, value in items)
+        self._pairs = tuple(_pairs(pairs))
         self._values: dict[str, list[str]] = {}
         for name, value in self._pairs:
             self._values.setdefault(name.lower(), []).append(value)
@@ -110,16 +110,13 @@ class Headers:
         return tuple((name.lower(), value) for name, value in self._pairs)
 
 
-NO_HEADERS = Headers()
-
-
 @dataclass(frozen=True, slots=True)
 class Request:
     """A request head, however it was parsed; ``peer`` is the other side's address as the flavour writes it."""
 
     method: str
     target: str
-    headers: Headers = NO_HEADERS
+    headers: Headers = field(default_factory=Headers)
     version: str = "HTTP/1.1"
     peer: str = ""
 
@@ -160,7 +157,7 @@ class Response:
 
     status: int
     reason: str = ""
-    headers: Headers = NO_HEADERS
+    headers: Headers = field(default_factory=Headers)
     body: bytes = b""
     version: str = "HTTP/1.1"
 
@@ -354,6 +351,11 @@ def is_token(text: str) -> bool:
     return _TOKEN.fullmatch(text) is not None
 
 
+def escaped(text: str) -> str:
+    """Return *text* of the peer's as it may stand in a log or on a terminal."""
+    return text.encode("unicode-escape").decode("ascii")
+
+
 def phrase(status: int) -> str:
     """Return the usual reason phrase of *status*, "" for one that has none."""
     try:
@@ -363,17 +365,22 @@ def phrase(status: int) -> str:
 
 
 def _encode_head(line: str, headers: HeaderPairs) -> bytes:
-    fields = [_encode_field(name, value) for name, value in Headers(headers)]
+    fields = [_encode_field(name, value) for name, value in _pairs(headers)]
     return "\r\n".join([line, *fields, "\r\n"]).encode("latin-1")
 
 
-def _encode_field(name: str, value: str) -> str:
-    if not is_token(name):
+def _encode_field(name: object, value: object) -> str:
+    if not (isinstance(name, str) and is_token(name)):
         raise ValueError(f"not a header name: {name!r}")
     # The value stays out of the text: it may be a password.
-    if not _TEXT.fullmatch(value) or value != value.strip(_BLANK):
+    if not (isinstance(value, str) and _TEXT.fullmatch(value) and value == value.strip(_BLANK)):
         raise ValueError(f"the header {name} may only hold printable latin-1 text without blanks around it")
     return f"{name}: {value}"
+
+
+def _pairs(headers: HeaderPairs) -> Iterator[tuple[str, str]]:
+    items = headers.items() if isinstance(headers, Mapping) else headers
+    return ((name, value) for name, value in items)
 
 
 def _is_target(target: str) -> bool:

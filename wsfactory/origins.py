@@ -18,10 +18,10 @@ ANY = "*"
 AllowedOrigins = str | Sequence[str]
 
 _DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
-_HOST = r"\[[0-9a-f:.]+\]|[^\s\[\]:/?#@*,]+"
+_HOST = r"\[[0-9a-f:.]+\]|[a-z0-9._~%-]+"
 _ORIGIN = re.compile(rf"([a-z][a-z0-9+.-]*)://({_HOST})(?::([0-9]{{1,5}}))?")
 _ENTRY = re.compile(rf"([a-z][a-z0-9+.-]*)://(\*\.)?({_HOST})(?::([0-9]{{1,5}}))?")
-_HOST_PORT = re.compile(rf"({_HOST})(?::([0-9]{{1,5}}))?")
+_HOST_PORT = re.compile(rf"({_HOST})(?::([0-9]{{0,5}}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def _parse_entry(entry: str) -> _Entry:
     if match is None:
         raise ValueError(
             f'{entry!r} is no origin: allowed are "https://example.com", "https://example.com:8443", '
-            '"https://*.example.com" (without a path or a slash at the end) and "null"'
+            '"https://*.example.com" (no path, no slash at the end, the host as browsers send it: xn--...) and "null"'
         )
     scheme, star, host, port = match.groups()
     return _Entry(scheme, host, _port(scheme, port), star is not None)

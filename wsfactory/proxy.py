@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from wsfactory.errors import ConnectError, InvalidURL
-from wsfactory.http11 import Response, encode_request
+from wsfactory.http11 import Response, encode_request, escaped
 from wsfactory.urls import DEFAULT_PORTS, URL, basic_auth, parse_authority, split_url
 
 __all__ = ["ProxyURL", "check_proxy_response", "parse_proxy_url", "proxy_request"]
@@ -48,4 +48,4 @@ def check_proxy_response(response: Response) -> None:
     """Raise ``ConnectError`` unless the tunnel stands: what follows the head comes from the other end."""
     # RFC 9110 9.3.6: "Any 2xx (Successful) response indicates that the sender [...] will switch to tunnel mode"
     if not 200 <= response.status <= 299:
-        raise ConnectError(f"the proxy answered {response.status} {response.reason}".rstrip())
+        raise ConnectError(f"the proxy answered {response.status} {escaped(response.reason)}".rstrip())

@@ -105,11 +105,11 @@ def split_url(text: str) -> tuple[str, str, str]:
         raise _invalid(text, "it contains a control character")
     match = _URL.fullmatch(text)
     if match is None:
-        raise _invalid(text, "it must look like ws://host/path")
+        raise _invalid(text, "it must look like scheme://host/path")
     scheme, authority, resource, fragment = match.groups()
     # RFC 6455 3: "Fragment identifiers are meaningless in the context of WebSocket URIs and MUST NOT be used"
     if fragment is not None:
-        raise _invalid(text, "a WebSocket URL has no fragment; a # in the path is written %23")
+        raise _invalid(text, "it must not have a fragment; a # in the path is written %23")
     return scheme.lower(), authority, resource
 
 
