@@ -1,6 +1,6 @@
 """The echo client that the Autobahn|Testsuite tests: runs every case that the fuzzing server offers, then ends.
 
-Nothing but the two limits that section 9 exceeds on purpose differs from the defaults.
+All options but those in limits.py are the defaults.
 """
 
 from __future__ import annotations
@@ -8,14 +8,12 @@ from __future__ import annotations
 import argparse
 from urllib.parse import quote
 
+from limits import LARGEST_MESSAGE, MOST_FRAGMENTS
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore
 from twisted.internet.task import react
 
 from wsfactory.twisted import ClientFactory, ClientProtocol, connect
-
-LARGEST_MESSAGE = 16 * 2**20  # 9.1.6
-MOST_FRAGMENTS = 2**16  # 9.3.1: 4 MiB in frames of 64 bytes
 
 
 class Case(ClientProtocol):
@@ -41,11 +39,11 @@ class Count(Case):
 
 
 async def run_all(_reactor: IReactorCore, server: str, agent: str) -> None:
-    """Run the cases one after the other, then have the server write its reports and stop."""
+    """Run the cases one after the other, then have the server write its reports."""
     count = await run(f"{server}getCaseCount", Count)
     for number in range(1, count.cases + 1):
         await run(f"{server}runCase?case={number}&agent={agent}", Case)
-    await run(f"{server}updateReports?agent={agent}&shutdownOnComplete=true", Case)
+    await run(f"{server}updateReports?agent={agent}", Case)
 
 
 async def run(url: str, protocol: type[Case]) -> Case:

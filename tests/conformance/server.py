@@ -1,21 +1,19 @@
 """The echo server that the Autobahn|Testsuite tests: prints its URL, then serves until it is killed.
 
-Nothing but the two limits that section 9 exceeds on purpose differs from the defaults.
+All options but those in limits.py are the defaults.
 """
 
 from __future__ import annotations
 
 import argparse
 
+from limits import LARGEST_MESSAGE, MOST_FRAGMENTS
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
 from wsfactory.twisted import ServerFactory, ServerProtocol, listen
-
-LARGEST_MESSAGE = 16 * 2**20  # 9.1.6
-MOST_FRAGMENTS = 2**16  # 9.3.1: 4 MiB in frames of 64 bytes
 
 
 class Echo(ServerProtocol):
