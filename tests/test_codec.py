@@ -534,6 +534,10 @@ def test_an_inflated_message_must_be_utf8() -> None:
     assert fault(frame(TEXT, b"\xff", rsv=0x40), inflate=reverse)[0] is InvalidPayload
 
 
+def test_an_empty_compressed_message_must_inflate_to_utf8_too() -> None:
+    assert fault(frame(TEXT, b"", rsv=0x40), inflate=lambda payload: b"\xff")[0] is InvalidPayload
+
+
 def test_rsv1_is_only_for_the_first_frame_of_a_message() -> None:
     begun = frame(TEXT, b"a", fin=False, rsv=0x40)
 

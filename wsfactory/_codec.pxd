@@ -61,13 +61,12 @@ cdef class Decoder:
     cdef bint _take_later(self) except -1
 
     @cython.locals(p="const unsigned char *", size=Py_ssize_t, i=Py_ssize_t, start=Py_ssize_t, end=Py_ssize_t,
-                   length=Py_ssize_t, first=int, in_between=bint, data=bytes, payload=bytes)
+                   length=Py_ssize_t, head=int, mask_bit=int, is_binary=bint, in_between=bint, data=bytes, payload=bytes)
     cdef bint _read_messages(self) except -1
 
-    cdef bint _hand_over(self, bytes payload, bint is_text) except -1
     cdef bint _read_frame(self) except -1
 
-    @cython.locals(p="const unsigned char *", i=Py_ssize_t, start=Py_ssize_t, here=Py_ssize_t, head=int,
+    @cython.locals(p="const unsigned char *", i=Py_ssize_t, start=Py_ssize_t, here=Py_ssize_t, head=int, k=Py_ssize_t,
                    length="unsigned long long", data=bytes)
     cdef bint _read_head(self) except -1
 
@@ -97,10 +96,11 @@ cdef class Decoder:
     cdef bytes _take_message(self)
     cdef bint _finish_frame(self, bytes payload) except -1
 
-    @cython.locals(is_text=bint)
+    @cython.locals(is_text=bint, checked=Py_ssize_t)
     cdef bint _finish_message(self, bytes payload) except -1
 
     cdef bytes _inflated(self, bytes payload)
+    cdef void _check_text(self, bytes payload) except *
     cdef void _check_more_text(self) except *
     cdef object _fault(self, object error)
 

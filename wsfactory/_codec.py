@@ -109,9 +109,8 @@ class Decoder:
         self.stopped = False
         self._busy = False
         self._failed = False
-        # Raw bytes: those being read and how far, how many an unfinished head needs, and those that came meanwhile.
-        self._data = b""
-        self._position = 0
+        # Raw bytes: those being read and how far; how many an unfinished head needs; those that came meanwhile.
+        self._data, self._position = b"", 0
         self._needed = 0
         self._later = bytearray()
         # The frame under way.
@@ -186,14 +185,14 @@ class Decoder:
     def _run(self) -> None:
         self._busy = True
         try:
-            while (self._read_messages() and self._read_frame()) or self._take_later():
+            while (self._read_messages() and self._read_frame()) or (self._later and self._take_later()):
                 pass
         finally:
             self._busy = False
 
     def _take_later(self) -> bool:
-        """Go on with what came while we were stopped or inside a callback; return whether there is anything to read."""
-        return not self.stopped and len(self._later) > 0 and self._join(b"")
+        """Go on with what came while we were stopped or inside a callback; return whether there is enough to read."""
+        return not self.stopped and self._join(b"")
 
     def _read_messages(self) -> bool:
         """Deliver the messages that lie whole in one short frame each; return whether another kind of frame follows.
@@ -204,40 +203,35 @@ class Decoder:
         p = data
         size = len(data)
         i = self._position
+        head = self._short_head
+        mask_bit = self._mask_bit
         in_between = not self._remaining and not self._message_opcode
-        while in_between and size - i >= self._short_head:
-            first = p[i]
+        while in_between and size - i >= head:
+            is_binary = p[i] == _WHOLE_BINARY
             # A wrong mask bit makes this 128 or more.
-            length = p[i + 1] ^ self._mask_bit
-            start = i + self._short_head
-            if length == 126 and size - i >= 4:
+            length = p[i + 1] ^ mask_bit
+            start = i + head
+            if length >= 126:
+                if length > 126 or size - i < 4:
+                    break
                 length = p[i + 2] << 8 | p[i + 3]
                 start += 2
                 if length < 126:
                     break
-            elif length >= 126:
-                break
             end = start + length
-            if end > size or length > self._max_single or first not in (_WHOLE_TEXT, _WHOLE_BINARY):
+            if end > size or length > self._max_single or not (is_binary or p[i] == _WHOLE_TEXT):
                 break
-            i = end
-            self._position = end
-            payload = _payload.unmasked(p, start, end) if self._mask_bit else data[start:end]
-            if not self._hand_over(payload, first == _WHOLE_TEXT):
+            self._position = i = end
+            payload = _payload.unmasked(p, start, end) if mask_bit else data[start:end]
+            if not is_binary:
+                self._check_text(payload)
+            if self._deliver(payload, is_binary) or self.stopped:
+                self.stopped = True
                 return False
         if i < size:
             return True
-        self._data = b""
-        self._position = 0
+        self._data, self._position = b"", 0
         return False
-
-    def _hand_over(self, payload: bytes, is_text: bool) -> bool:
-        """Deliver a message; return whether to go on behind it."""
-        if is_text and _payload.utf8_prefix(payload, 0, len(payload)) != len(payload):
-            raise self._fault(InvalidPayload(_NOT_UTF8))
-        if self._deliver(payload, not is_text):
-            self.stopped = True
-        return not self.stopped
 
     # One frame of any kind, whole or in part.
 
@@ -271,10 +265,10 @@ class Decoder:
         head = 2 if length < 126 else 4 if length == 126 else 10
         if here < head:
             return self._wait_for(head)
-        if head == 4:
-            length = p[i + 2] << 8 | p[i + 3]
-        elif head == 10:
-            length = int.from_bytes(data[i + 2 : i + 10], "big")
+        if head > 2:
+            length = 0
+            for k in range(i + 2, i + head):
+                length = length << 8 | p[k]
         self._check_length(p[i], head, length)
         start = i + head + (4 if self._mask_bit else 0)
         if len(data) < start:
@@ -391,8 +385,7 @@ class Decoder:
         if self._message_opcode == _TEXT and not self._compressed:
             self._check_more_text()
         if end == len(self._data):
-            self._data = b""
-            self._position = 0
+            self._data, self._position = b"", 0
 
     def _take_control_payload(self) -> bytes:
         payload = bytes(self._control_payload)
@@ -415,10 +408,17 @@ class Decoder:
 
     def _finish_message(self, payload: bytes) -> bool:
         is_text = self._message_opcode == _TEXT
+        checked = self._checked
         self._message_opcode = 0
         self._frames = 0
         self._checked = 0
-        return self._hand_over(self._inflated(payload) if self._compressed else payload, is_text)
+        if self._compressed:
+            payload = self._inflated(payload)
+        if is_text and checked != len(payload):
+            self._check_text(payload)
+        if self._deliver(payload, not is_text):
+            self.stopped = True
+        return not self.stopped
 
     def _inflated(self, payload: bytes) -> bytes:
         assert self._inflate is not None
@@ -430,10 +430,14 @@ class Decoder:
             raise self._fault(MessageTooBig(f"a message has more than {self._max_message} bytes"))
         return inflated
 
-    def _check_more_text(self) -> None:
-        """Check what was gathered since the last time; the beginning of a character waits for its rest."""
+    def _check_text(self, payload: bytes) -> None:
         # 8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream is not, in fact,
         # a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_."
+        if _payload.utf8_prefix(payload, 0, len(payload)) != len(payload):
+            raise self._fault(InvalidPayload(_NOT_UTF8))
+
+    def _check_more_text(self) -> None:
+        """Check what was gathered since the last time; the beginning of a character waits for its rest."""
         self._checked = _payload.utf8_prefix(self._message, self._checked, len(self._message))
         if self._checked < 0:
             raise self._fault(InvalidPayload(_NOT_UTF8))
@@ -441,8 +445,7 @@ class Decoder:
     def _fault(self, error: ProtocolError) -> ProtocolError:
         """Let go of everything and return *error*: the connection has failed, nothing after this is read."""
         self._failed = True
-        self._data = b""
-        self._position = 0
+        self._data, self._position = b"", 0
         self._remaining = 0
         self._later = bytearray()
         self._message = bytearray()

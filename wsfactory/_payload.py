@@ -16,12 +16,18 @@ _MASKED = 0x80
 # From here on four table look-ups in C per byte class beat one long integer: 0.4 against 0.6 GB/s at 64 KiB, while at
 # 32 bytes the integer needs a third of the time.
 _LONG = 1024
+_from_bytes = int.from_bytes
 _XOR_TABLES = [bytes(value ^ key for value in range(256)) for key in range(256)]
 
 
 def unmasked(data: bytes, start: int, end: int) -> bytes:
     """Return ``data[start:end]`` unmasked with the key that stands in the four bytes before *start*."""
-    return _xor(data[start:end], data[start - 4 : start])
+    length = end - start
+    if length >= _LONG:
+        return _xor_long(data[start:end], data[start - 4 : start])
+    # What _xor does, without the call: that would be a tenth of the time that a short message takes.
+    keys = (data[start - 4 : start] * ((length + 3) >> 2))[:length]
+    return (_from_bytes(data[start:end]) ^ _from_bytes(keys)).to_bytes(length)
 
 
 def append_unmasked(into: bytearray, data: bytes, start: int, end: int, key: bytes, offset: int) -> None:
@@ -77,9 +83,8 @@ def _xor(payload: bytes, key: bytes) -> bytes:
     length = len(payload)
     if length >= _LONG:
         return _xor_long(payload, key)
-    whole_key = key * (length >> 2) + key[: length & 3]
-    number = int.from_bytes(payload, "little") ^ int.from_bytes(whole_key, "little")
-    return number.to_bytes(length, "little")
+    keys = (key * ((length + 3) >> 2))[:length]
+    return (_from_bytes(payload) ^ _from_bytes(keys)).to_bytes(length)
 
 
 def _xor_long(payload: bytes, key: bytes) -> bytes:
