@@ -21,7 +21,7 @@ except ImportError:
     build_ext = None
 
 BUILDS = ("auto", "compiled", "pure")
-OPTIMIZE = ["/O2"] if sys.platform == "win32" else ["-O3"]
+OPTIMIZE = ["/O2"] if sys.platform == "win32" else ["-O3", "-g0"]
 
 
 def wanted_build() -> str:
