@@ -7,7 +7,8 @@ means none.  No I/O, no clock.
 
 from __future__ import annotations
 
-import math
+import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
@@ -27,7 +28,8 @@ class _Bad(ValueError):
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # Compared: isfinite() does not take a whole number beyond a float's range, and a NaN is below nothing.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _whole(value: object) -> bool:
@@ -68,7 +70,7 @@ def _truth(value: object) -> bool:
 
 
 def _marks(value: object) -> tuple[int, int]:
-    """A bound with hysteresis: the high mark, and the low one at which things go on (a quarter, unless given)."""
+    """Return a bound with hysteresis: the high mark, and the low one at which things go on (a quarter by default)."""
     if isinstance(value, tuple) and len(value) == 2 and all(_whole(mark) for mark in value):
         high, low = value
         if not 0 <= low < high:
@@ -81,35 +83,48 @@ def _marks(value: object) -> tuple[int, int]:
     return high, high // 4
 
 
-def _origins(value: object) -> object:
-    if isinstance(value, str):
-        if value not in ("same-origin", "*"):
-            raise _Bad('"same-origin", "*", or a list of origins such as "https://example.com"')
+# As in origins.py, which matches with them: what a browser says, or with a wildcard for the host's first labels.
+_ORIGIN: Final = re.compile(
+    r"null|[a-z][a-z0-9+.-]*://(\*\.)?(\[[0-9a-f:.]+\]|[a-z0-9._~%-]+)(:[0-9]{1,5})?", re.IGNORECASE
+)
+_ORIGINS_ALLOWED: Final = (
+    '"same-origin", "*", or a list of origins such as "https://example.com", "https://example.com:8443",'
+    ' "https://*.example.com" (no path, no slash at the end) and "null"'
+)
+
+
+def _origins(value: object) -> str | tuple[str, ...]:
+    if isinstance(value, str) and value in {"same-origin", "*"}:
         return value
-    if isinstance(value, list | tuple | set | frozenset) and all(isinstance(origin, str) for origin in value):
-        return tuple(_origin(origin) for origin in value)
-    raise _Bad('"same-origin", "*", or a list of origins such as "https://example.com"')
+    if isinstance(value, list | tuple | set | frozenset) and all(_is_origin(origin) for origin in value):
+        return tuple(value)
+    raise _Bad(_ORIGINS_ALLOWED)
 
 
-def _origin(origin: str) -> str:
-    scheme, separator, host = origin.partition("://")
-    if origin != "null" and (not scheme or not separator or not host or "/" in host):
-        raise _Bad('origins of the form "scheme://host" or "scheme://host:port" without a path, or "null"')
-    return origin
+def _is_origin(value: object) -> bool:
+    return isinstance(value, str) and _ORIGIN.fullmatch(value) is not None
 
 
 def _option(default: Any, check: Check, *, built: bool = True) -> Any:
     """Declare an option; one that is not *built* yet is off and takes no other value."""
-    return field(default=default, metadata={"check": check if built else _off(default)})
+    return field(default=default, metadata={"check": check if built else _off(default, check)})
 
 
-def _off(default: object) -> Check:
-    def check(value: object) -> object:
-        if value != default or type(value) is not type(default):
+def _off(default: object, check: Check) -> Check:
+    def off(value: object) -> object:
+        meant = _meant(value, check)
+        if type(meant) is not type(default) or meant != default:
             raise _Bad(f"only {default!r}: this option is not available yet")
-        return value
+        return default
 
-    return check
+    return off
+
+
+def _meant(value: object, check: Check) -> object:
+    try:
+        return check(value)
+    except _Bad:
+        return value
 
 
 @dataclass(frozen=True, slots=True)
