@@ -82,6 +82,10 @@ def test_a_length_that_is_none_leaves_the_end_of_the_connection(lengths: list[st
     assert body.body == b"hello, world"
 
 
+def test_a_coding_that_is_not_chunked_goes_before_a_length() -> None:
+    assert not reader(("Transfer-Encoding", "gzip"), ("Content-Length", "5")).feed(b"hello, world")
+
+
 def test_a_length_that_is_repeated_is_still_a_length() -> None:
     assert reader(("Content-Length", "5"), ("Content-Length", "5")).feed(b"hello")
 

@@ -178,9 +178,11 @@ def test_the_text_of_a_url_reads_as_the_same_url(text: str, shown: str) -> None:
 
 
 def test_an_origin_is_scheme_host_and_port_or_the_socket() -> None:
-    origins = {parse_url(text).origin for text in ("ws://a", "wss://a", "ws://a:81", "ws://b", "ws+unix:///a")}
+    origins = {
+        parse_url(text).origin for text in ("ws://a", "wss://a", "ws://a:81", "ws://b", "ws+unix:///a", "ws+unix:///b")
+    }
 
-    assert len(origins) == 5
+    assert len(origins) == 6
     assert parse_url("ws://a/x").origin == parse_url("ws://u@A:80/y").origin
 
 
