@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -231,11 +232,44 @@ def test_a_message_beyond_the_limit_is_refused_at_its_head(length: int) -> None:
     assert fault(head(0x82, length), limits=(10, 0, 0))[:2] == error
 
 
-def test_any_length_is_accepted_without_limits_and_takes_no_memory() -> None:
+def memory_taken(action: Callable[[], object]) -> int:
+    """Return how many bytes more are in use after *action*."""
+    tracemalloc.start()
+    try:
+        action()
+        return tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_announced_length_takes_no_memory() -> None:
     receiver = Receiver()
-    receiver.feed(head(0x82, 2**62), b"abc")
+    taken = memory_taken(lambda: receiver.feed(head(0x82, 2**62), b"abc"))
 
     assert receiver.decoder.buffered == 3
+    assert taken < 5000
+
+
+@pytest.mark.parametrize("fin", [True, False])
+def test_the_memory_of_a_big_message_does_not_stay(fin: bool) -> None:
+    size = 1 << 20
+    data = head(0x82 if fin else 0x02, size, key=None) + bytes(size) + (b"" if fin else frame(CONTINUATION, key=None))
+    received: list[int] = []
+    decoder = Decoder(
+        False,
+        lambda payload, is_binary: received.append(len(payload)),
+        print,
+        max_message=0,
+        max_frame=0,
+        max_fragments=0,
+    )
+
+    def receive() -> None:
+        for i in range(0, len(data), 65536):
+            decoder.receive(data[i : i + 65536])
+
+    assert memory_taken(receive) < 10_000
+    assert received == [size]
 
 
 @pytest.mark.parametrize("length", [11, 126, 2**63 - 1])

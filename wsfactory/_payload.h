@@ -14,11 +14,9 @@
 #if defined(__GNUC__) || defined(__clang__)
 typedef uint64_t wsf_lane __attribute__((vector_size(16)));
 #define WSF_ANY(lane) (((lane)[0] | (lane)[1]) != 0)
-#define WSF_LIKELY(claim) __builtin_expect(!!(claim), 1)
 #else
 typedef uint64_t wsf_lane;
 #define WSF_ANY(lane) ((lane) != 0)
-#define WSF_LIKELY(claim) (claim)
 #endif
 
 #define WSF_LANE ((Py_ssize_t)sizeof(wsf_lane))
