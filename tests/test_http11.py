@@ -18,6 +18,7 @@ from wsfactory.http11 import (
     Response,
     encode_request,
     encode_response,
+    escaped,
     phrase,
     request_reader,
     response_reader,
@@ -97,6 +98,12 @@ def test_a_request_that_says_nothing_has_empty_properties() -> None:
     request = Request("GET", "/")
 
     assert (request.host, request.origin, request.subprotocols, request.query, request.peer) == ("", None, (), {}, "")
+
+
+def test_a_request_that_was_parsed_elsewhere_may_have_any_target() -> None:
+    request = Request("OPTIONS", "*", Headers({"Host": "a"}))
+
+    assert (request.path, request.query, request.host) == ("*", {}, "a")
 
 
 @pytest.mark.parametrize(
@@ -515,3 +522,7 @@ def test_a_value_that_cannot_be_sent_is_not_repeated_in_the_error() -> None:
 
 def test_an_unknown_status_has_no_usual_reason() -> None:
     assert (phrase(404), phrase(599)) == ("Not Found", "")
+
+
+def test_text_of_the_peer_is_escaped_where_it_is_shown() -> None:
+    assert escaped("No\x9b31m\xfc") == "No\\x9b31m\\xfc"

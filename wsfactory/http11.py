@@ -245,6 +245,7 @@ class HeadReader(Generic[Head]):
 
     def _begin(self, line: str) -> None:
         self._start = self._parse_start(line)
+        # Only the very first line has room of its own: what follows an interim response shares that of the headers.
         if self._too_long is HTTPStatus.REQUEST_URI_TOO_LONG:
             self._room = self._max_headers
             self._too_long = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
