@@ -37,6 +37,7 @@ _WHOLE_TEXT = FIN | _TEXT
 _WHOLE_BINARY = FIN | _BINARY
 _NOT_UTF8 = "a text message is not UTF-8"
 _NO_LIMIT = sys.maxsize
+_POOL_BYTES = 4096
 
 
 class Decoder:
@@ -173,7 +174,7 @@ class Decoder:
             self._later += data
 
     def _join(self, data: bytes) -> bool:
-        """Put *data* behind what is kept; return whether that makes an unfinished head any longer than it must be."""
+        """Put *data* behind what is kept; return whether an unfinished head now has the bytes that it waited for."""
         self._data = self._data[self._position :] + self._later + data
         self._position = 0
         self._later = bytearray()
@@ -191,7 +192,7 @@ class Decoder:
             self._busy = False
 
     def _take_later(self) -> bool:
-        """Go on with what came while we were stopped or inside a callback; return whether there is enough to read."""
+        """Go on with what came while we were stopped or inside a callback; return whether to read it now."""
         return not self.stopped and self._join(b"")
 
     def _read_messages(self) -> bool:
@@ -425,7 +426,8 @@ class Decoder:
         try:
             inflated = self._inflate(payload)
         except ProtocolError as error:
-            raise self._fault(error) from error.__cause__
+            self._fault(error)
+            raise
         if len(inflated) > self._max_message:
             raise self._fault(MessageTooBig(f"a message has more than {self._max_message} bytes"))
         return inflated
@@ -471,9 +473,6 @@ class MaskKeys:
             for (key,) in self._unused:
                 return key
             self._unused = _split(self._source(_POOL_BYTES))
-
-
-_POOL_BYTES = 4096
 
 
 def _split(pool: bytes) -> Iterator[tuple[bytes]]:
