@@ -1,0 +1,80 @@
+"""What the interop tests stand on: our flavours, the peers' processes, certificates, and a watch on the log."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.logger import globalLogPublisher
+
+sys.path.insert(0, str(Path(__file__).parent))
+pytest.register_assert_rewrite("scenarios", "peering")
+
+from ours import FLAVOURS, OnTwisted  # noqa: E402
+from peering import PEERS, PeerProcess  # noqa: E402
+
+Peers = Callable[[str], PeerProcess]
+
+
+@pytest.fixture(scope="session")
+def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
+    """Give a peer's process by the peer's name; it starts at the first call and ends with the test run."""
+    logs = tmp_path_factory.mktemp("peers")
+    running: dict[str, PeerProcess] = {}
+
+    def process_of(name: str) -> PeerProcess:
+        if missing := PEERS[name].missing():
+            pytest.skip(f"{missing} is not installed")
+        if name not in running:
+            running[name] = PeerProcess(PEERS[name], logs / f"{name}.log")
+        return running[name]
+
+    yield process_of
+    for process in running.values():
+        process.end()
+
+
+@pytest_twisted.async_yield_fixture(params=FLAVOURS)
+async def ours(request: pytest.FixtureRequest) -> AsyncIterator[OnTwisted]:
+    """Our side, on each flavour; what a test leaves open is aborted."""
+    flavour = FLAVOURS[request.param]()
+    yield flavour
+    await flavour.stop()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return a certificate authority of this test run's."""
+    pytest.importorskip("cryptography")
+    pytest.importorskip("OpenSSL")
+    from certificates import Authority
+
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def logged() -> Iterator[list[dict[str, Any]]]:
+    """Return the list of everything that is logged during a test."""
+    events: list[dict[str, Any]] = []
+    globalLogPublisher.addObserver(events.append)
+    yield events
+    globalLogPublisher.removeObserver(events.append)
+
+
+@pytest.fixture(autouse=True)
+def nothing_raised(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail the test where an exception was logged, unless it is marked so."""
+    failures: list[str] = []
+
+    def observe(event: dict[str, Any]) -> None:
+        if "log_failure" in event:
+            failures.append(event["log_failure"].getTraceback())
+
+    globalLogPublisher.addObserver(observe)
+    yield
+    globalLogPublisher.removeObserver(observe)
+    assert not failures, "\n".join(failures)

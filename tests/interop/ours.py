@@ -1,0 +1,109 @@
+"""Our side of a connection, one adapter per flavour: ``listen``, ``connect``, ``stop``.
+
+A test says what its protocol does in a subclass of ``Recorder``, which belongs to no flavour; the adapter mixes it with
+the flavour's own base.  Everything that happens lands in DeferredQueues, for the test to await.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from twisted.internet.defer import DeferredQueue
+from twisted.internet.interfaces import IListeningPort
+
+from wsfactory.session import Session
+from wsfactory.twisted import ClientFactory, ClientProtocol, ServerFactory, ServerProtocol, connect, listen
+
+if TYPE_CHECKING:
+    from certificates import Certificate
+
+__all__ = ["FLAVOURS", "End", "Listening", "OnTwisted", "Recorder"]
+
+
+class End(NamedTuple):
+    """What onClose was called with."""
+
+    clean: bool
+    code: int
+    reason: str
+
+
+class Recorder(Session):
+    """Puts down what happens to a connection."""
+
+    opens: DeferredQueue[Recorder]
+
+    def __init__(self) -> None:
+        self.messages: DeferredQueue[tuple[bytes, bool]] = DeferredQueue()
+        self.ends: DeferredQueue[End] = DeferredQueue()
+        self.pings: DeferredQueue[bytes] = DeferredQueue()
+        self.pongs: DeferredQueue[bytes] = DeferredQueue()
+
+    def onOpen(self) -> None:
+        self.opens.put(self)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        self.messages.put((payload, isBinary))
+
+    def onPing(self, payload: bytes) -> None:
+        self.pings.put(payload)
+
+    def onPong(self, payload: bytes) -> None:
+        self.pongs.put(payload)
+
+    def onClose(self, wasClean: bool, code: int, reason: str) -> None:
+        self.ends.put(End(wasClean, code, reason))
+
+
+@dataclass
+class Listening:
+    """One server of ours: where it is, and the connections that opened there."""
+
+    url: str
+    opens: DeferredQueue[Any]
+    factory: Any
+
+
+class OnTwisted:
+    """The Twisted flavour."""
+
+    def __init__(self) -> None:
+        self._factories: list[ServerFactory | ClientFactory] = []
+        self._ports: list[IListeningPort] = []
+
+    async def listen(
+        self, behaviour: type[Recorder] = Recorder, *, certificate: Certificate | None = None, **options: Any
+    ) -> Listening:
+        """Listen on a free port; TLS with *certificate*."""
+        protocol, opens = _mixed(behaviour, ServerProtocol)
+        factory = ServerFactory(protocol, **options)
+        scheme, tls = ("ws", None) if certificate is None else ("wss", certificate.for_twisted())
+        port = await listen(f"{scheme}://127.0.0.1:0/", factory, tls=tls)
+        self._factories.append(factory)
+        self._ports.append(port)
+        return Listening(f"{scheme}://127.0.0.1:{port.getHost().port}/", opens, factory)
+
+    async def connect(self, url: str, behaviour: type[Recorder] = Recorder, **options: Any) -> Any:
+        """Return an open connection to *url*."""
+        protocol, _ = _mixed(behaviour, ClientProtocol)
+        factory = ClientFactory(url, protocol, **options)
+        self._factories.append(factory)
+        return await connect(url, factory)
+
+    async def stop(self) -> None:
+        """Close the ports and abort every connection that is left."""
+        for port in self._ports:
+            await port.stopListening()
+        for factory in self._factories:
+            factory.shutdown()
+            await factory.shutdown()
+
+
+# An asyncio flavour takes its place here, with the reactor that it needs.
+FLAVOURS = {"twisted": OnTwisted}
+
+
+def _mixed(behaviour: type[Recorder], base: type) -> tuple[Any, DeferredQueue[Any]]:
+    opens: DeferredQueue[Any] = DeferredQueue()
+    return type(behaviour.__name__, (behaviour, base), {"opens": opens}), opens
