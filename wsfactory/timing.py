@@ -1,7 +1,7 @@
 """The timing wheel: every deadline goes through it.
 
-One ``Wheel`` per clock, shared by all factories on it.  Deadlines are kept in slots of ``tick`` seconds, and the clock is
-asked to wake us only for the next slot that holds one: a wheel without deadlines costs nothing.  A deadline is never
+One ``Wheel`` per clock, shared by all factories on it.  Deadlines are kept in slots of ``tick`` seconds, and the clock
+is asked to wake us only for the next slot that holds one: a wheel without deadlines costs nothing.  A deadline is never
 early and at most a tick (plus the clock's own lateness) late.
 
 A clock is two functions: ``now()`` in seconds (monotonic), and ``call_later(seconds, callback)``.
@@ -19,6 +19,8 @@ __all__ = ["Deadline", "ProgressDeadline", "Wakeup", "Wheel"]
 TICK_SECONDS: Final = 0.01
 # A wake-up later than this came after something blocked the loop: what is in the kernel has to be read first.
 SLACK_SECONDS: Final = 0.05
+# So many slots without a deadline are not worth the tidying.
+_EMPTY_SLOTS: Final = 8
 
 
 class Wakeup(Protocol):
@@ -86,7 +88,7 @@ class Wheel:
 
     def at(self, due: float, callback: Callable[[], object]) -> Deadline:
         """Call *callback* once the clock shows *due*; a *due* in the past fires at the next tick."""
-        slot = math.ceil(due / self._tick)
+        slot = max(self._slot_of(due), math.floor(self.now() / self._tick) + 1)
         deadline = Deadline(self, due, slot, callback)
         waiting = self._slots.get(slot)
         if waiting is None:
@@ -96,13 +98,24 @@ class Wheel:
         self._sleep()
         return deadline
 
+    def _slot_of(self, due: float) -> int:
+        slot = math.ceil(due / self._tick)
+        # The division may have rounded down onto a whole number: never early, not by the last bit of a float either.
+        return slot if slot * self._tick >= due else slot + 1
+
     def _remove(self, deadline: Deadline, slot: int) -> None:
         waiting = self._slots.get(slot)
         if waiting is None or waiting.pop(deadline, deadline) is deadline:
             return
         if not waiting:
             del self._slots[slot]
+            self._forget_empty_slots()
             self._sleep()
+
+    def _forget_empty_slots(self) -> None:
+        # A heap gives up its least only: what was emptied amid it goes once that is more than what is left.
+        if len(self._order) > 2 * len(self._slots) + _EMPTY_SLOTS:
+            self._order = sorted(self._slots)
 
     def _sleep(self) -> None:
         """Ask the clock for one call, at the first slot that holds a deadline; for none where there is none."""
@@ -115,6 +128,7 @@ class Wheel:
             self._wakeup.cancel()
             self._wakeup = None
         self._wakes_at = wakes_at
+        self._yielded = False
         if self._order:
             self._wakeup = self._call_later(max(0.0, wakes_at - self.now()), self._wake)
 
@@ -126,17 +140,18 @@ class Wheel:
             self._yielded = True
             self._wakeup = self._call_later(0.0, self._wake)
             return
-        self._yielded = False
         self._wakes_at = math.inf
-        self._fire_due()
+        for deadline in self._take_due():
+            self._fire(deadline)
         self._sleep()
 
-    def _fire_due(self) -> None:
+    def _take_due(self) -> list[Deadline]:
+        """Take all out before the first of them fires: what is added meanwhile waits for the next tick."""
+        due: list[Deadline] = []
         now = self.now()
         while self._order and self._order[0] * self._tick <= now:
-            waiting = self._slots.pop(heapq.heappop(self._order), None)
-            for deadline in list(waiting or ()):
-                self._fire(deadline)
+            due += self._slots.pop(heapq.heappop(self._order), ())
+        return due
 
     def _fire(self, deadline: Deadline) -> None:
         try:
@@ -153,9 +168,7 @@ class ProgressDeadline:
 
     __slots__ = ("_deadline", "_expired", "_left", "_seconds", "_since", "_waiting", "_wheel")
 
-    def __init__(
-        self, wheel: Wheel, seconds: float, waiting: Callable[[], int], expired: Callable[[], object]
-    ) -> None:
+    def __init__(self, wheel: Wheel, seconds: float, waiting: Callable[[], int], expired: Callable[[], object]) -> None:
         self._wheel = wheel
         self._seconds = seconds
         self._waiting = waiting
@@ -169,10 +182,8 @@ class ProgressDeadline:
         self._deadline.cancel()
 
     def _arm(self) -> Deadline:
-        due = self._since + self._seconds
-        if self._left:
-            due = min(due, self._wheel.now() + self._seconds / 20)
-        return self._wheel.at(due, self._look)
+        now = self._wheel.now()
+        return self._wheel.at(min(self._since + self._seconds, now + self._seconds / 20), self._look)
 
     def _look(self) -> None:
         left = self._waiting()
