@@ -1,6 +1,6 @@
 """How long bytes take to become messages in the application, ours and the peers', and messages to become bytes.
 
-    python benchmarks/codec.py            about two minutes; --rounds 5 for a quick look
+    python benchmarks/codec.py            half a minute; --rounds 5 for a quick look
 
 Everything is measured in one process, in turns: each round gives every subject some milliseconds, in another order,
 and the median of its rounds counts.  The time is this process's CPU time.  The Python function that is called with
@@ -214,15 +214,16 @@ def report_aims(columns: dict[str, Medians], masking: Medians) -> None:
 
 
 def report_setting() -> None:
-    names = ["aiohttp", "picows", "websockets", "wsproto", "autobahn", "Cython"]
-    versions = []
-    for name in names:
+    """Print what runs here, and which peers cannot."""
+    versions, missing = [], []
+    for name in ("aiohttp", "picows", "websockets", "wsproto", "autobahn", "Cython"):
         try:
             versions.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
-            continue
+            missing.append(name)
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    print(f"wsfactory {wsfactory.__version__}, {python}, {platform.machine()}; {', '.join(versions)}\n")
+    print(", ".join([f"wsfactory {wsfactory.__version__}", python, platform.machine(), *versions]))
+    print(f"not installed: {', '.join(missing) or 'nothing'}\n")
 
 
 async def main(rounds: int) -> None:

@@ -245,5 +245,5 @@ def installed(on_message: OnMessage) -> Iterator[tuple[str, Subject]]:
     for name, peer in PEERS.items():
         try:
             yield name, peer(on_message)
-        except ImportError as error:
-            print(f"{name} is left out: {error}")
+        except ImportError:
+            continue
