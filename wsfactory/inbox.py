@@ -1,9 +1,9 @@
 """Messages waiting for the application: in order, bounded, so many at once.
 
-The codec delivers messages here; they come out as calls of ``handle``, one at a time.  A message counts from its arrival
-until what ``handle`` returned is done.  Beyond the high mark up to 64 KiB more is parked, so that control frames among
-it are still seen; then ``deliver`` answers "stop", and ``on_full`` is called.  At the low mark ``on_room`` is called.  A
-plain ``handle`` that returns None pays for none of this.
+The codec delivers messages here; they come out as calls of ``handle``, one at a time.  A message counts from its
+arrival until what ``handle`` returned is done.  Beyond the high mark up to 64 KiB more is parked, so that control frames
+among it are still seen; then ``deliver`` answers "stop", and ``inbox_full`` is called.  At the low mark ``inbox_room``
+is.  A plain ``handle`` that returns None pays for none of this.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Inbox:
         return self._running + (len(self._waiting) if self._waiting else 0)
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """The bytes of the messages that count."""
         return self._waiting_bytes + self._running_bytes
 
@@ -126,14 +126,14 @@ class Inbox:
     def _enqueue(self, payload: bytes, is_binary: bool) -> bool:
         if self._waiting is None:
             self._waiting = deque()
-        if self._is_full():
-            self._parked += len(payload) + PARKED_OVERHEAD
+        # What was parked counts as waiting once the queue has room for it.
+        self._parked = self._parked + len(payload) + PARKED_OVERHEAD if self._is_full() else 0
         self._waiting.append((payload, is_binary))
         self._waiting_bytes += len(payload)
         return self._stop_if_full()
 
     def _is_full(self) -> bool:
-        count, size = len(self), self.bytes
+        count, size = len(self), self.size
         return bool((self._high and count >= self._high) or (self._high_bytes and count and size >= self._high_bytes))
 
     def _stop_if_full(self) -> bool:
@@ -193,8 +193,10 @@ class Inbox:
         return False
 
     def _has_room(self) -> bool:
-        # One message larger than a bound has room when nothing else waits.
-        return self.idle or (len(self) <= self._low_count() and self.bytes <= self._low_size())
+        # One message larger than a bound has room when nothing else waits; what is discarded needs none.
+        if self._discarding or self.idle:
+            return True
+        return len(self) <= self._low_count() and self.size <= self._low_size()
 
     def _low_count(self) -> float:
         return self._low if self._high else float("inf")
