@@ -177,7 +177,8 @@ def table(title: str, columns: dict[str, Medians], show: Callable[[str, str], st
     """Print a reStructuredText table: a row for each subject, a column for each measurement."""
     names = list(dict.fromkeys(name for medians in columns.values() for name in medians))
     rows = [[name, *(show(name, column) for column in columns)] for name in names]
-    rows.insert(0, ["", *columns])
+    # Not an empty cell: docutils would take the row for the rest of another, and lose it.
+    rows.insert(0, ["CPU time", *columns])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     rule = "  ".join("=" * width for width in widths)
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
