@@ -1,9 +1,9 @@
 """Messages waiting for the application: in order, bounded, so many at once.
 
 The codec delivers messages here; they come out as calls of ``handle``, one at a time.  A message counts from its
-arrival until what ``handle`` returned is done.  Beyond the high mark up to 64 KiB more is parked, so that control frames
-among it are still seen; then ``deliver`` answers "stop", and ``inbox_full`` is called.  At the low mark ``inbox_room``
-is.  A plain ``handle`` that returns None pays for none of this.
+arrival until what ``handle`` returned is done.  Beyond the high mark up to 64 KiB more is parked, so that control
+frames among it are still seen; then ``deliver`` answers "stop", and ``inbox_full`` is called.  At the low mark
+``inbox_room`` is.  A plain ``handle`` that returns None pays for none of this.
 """
 
 from __future__ import annotations
