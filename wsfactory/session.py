@@ -207,6 +207,11 @@ class Session:
         self.closeInfo = None
         self.subprotocol = None
 
+    def connected(self, wire: Transport) -> None:
+        """TCP (and TLS) is connected: the opening handshake starts."""
+        self._wire = wire
+        self._begin_opening()
+
     def data_received(self, data: bytes) -> None:
         """Bytes arrived; all replies to them leave in one write."""
         connection = self._connection
