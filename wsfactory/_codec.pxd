@@ -35,6 +35,8 @@ cdef class Decoder:
     cdef Py_ssize_t _max_single
     cdef Py_ssize_t _max_fragments
     cdef readonly bint stopped
+    cdef readonly unsigned long long messages
+    cdef readonly unsigned long long payload_bytes
     cdef bint _busy
     cdef bint _failed
     cdef bytes _data

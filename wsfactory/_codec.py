@@ -49,7 +49,8 @@ class Decoder:
     stops the decoder after that frame, as ``stop()`` does; what follows is kept until ``resume()``.
 
     Limits are in bytes, and in frames of one message; 0 means none.  With *inflate* a message may come compressed
-    (RSV1, RFC 7692); the whole of it then goes through ``inflate(bytes) -> bytes``.
+    (RSV1, RFC 7692); the whole of it then goes through ``inflate(bytes) -> bytes``.  ``messages`` and ``payload_bytes``
+    count what was delivered.
     """
 
     __slots__ = (
@@ -81,6 +82,8 @@ class Decoder:
         "_position",
         "_remaining",
         "_short_head",
+        "messages",
+        "payload_bytes",
         "stopped",
     )
 
@@ -108,6 +111,8 @@ class Decoder:
         self._max_single = min(self._max_message, self._max_frame)
         self._max_fragments = min(max_fragments or _NO_LIMIT, _NO_LIMIT)
         self.stopped = False
+        self.messages = 0
+        self.payload_bytes = 0
         self._busy = False
         self._failed = False
         # Raw bytes: those being read and how far; how many an unfinished head needs; those that came meanwhile.
@@ -226,6 +231,8 @@ class Decoder:
             payload = _payload.unmasked(p, start, end) if mask_bit else data[start:end]
             if not is_binary:
                 self._check_text(payload)
+            self.messages += 1
+            self.payload_bytes += length
             if self._deliver(payload, is_binary) or self.stopped:
                 self.stopped = True
                 return False
@@ -417,6 +424,8 @@ class Decoder:
             payload = self._inflated(payload)
         if is_text and checked != len(payload):
             self._check_text(payload)
+        self.messages += 1
+        self.payload_bytes += len(payload)
         if self._deliver(payload, not is_text):
             self.stopped = True
         return not self.stopped

@@ -482,8 +482,8 @@ class Session:
     def _add_traffic(self, total: Counters) -> None:
         """Add this connection's messages and bytes to *total*."""
         if self._connection is not None:
-            total.messages_received += getattr(self._connection.decoder, "messages", 0)
-            total.bytes_received += getattr(self._connection.decoder, "payload_bytes", 0)
+            total.messages_received += self._connection.decoder.messages
+            total.bytes_received += self._connection.decoder.payload_bytes
             total.messages_sent += self._outbox.messages_sent
             total.bytes_sent += self._outbox.bytes_sent
 
