@@ -1,9 +1,10 @@
 """Messages waiting for the socket: whole and unframed, control frames first, bounded marks.
 
-Messages go in with ``message``, control frames with ``control``, the Close frame with ``close``; they are encoded when the
-transport takes them, at most ``writeLimit`` bytes at a time.  So a message that waits can still be dropped, and a control
-frame overtakes everything but a frame already begun.  Nothing follows the Close frame (RFC 6455 section 5.5.1).  While
-corked (during a read) nothing is handed over: all replies to one read leave in one write.
+Messages go in with ``message``, control frames with ``control``, the Close frame with ``close``; they are encoded
+when the transport takes them, at most ``writeLimit`` bytes at a time.  So a message that waits can still be
+dropped, and a control frame overtakes everything but a frame already begun.  Nothing follows the Close frame (RFC
+6455 section 5.5.1).  While corked (during a read) nothing is handed over: all replies to one read leave in one
+write.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from wsfactory.frames import FIN, Opcode
 
 __all__ = ["Outbox", "OutboxOwner"]
 
-# 5.5.3: with Pongs still unsent, "the endpoint MAY elect to send a Pong frame for only the most recently processed Ping".
+# 5.5.3: with Pongs unsent, "the endpoint MAY elect to send a Pong frame for only the most recently processed Ping".
 MAX_WAITING_PONGS: Final = 32
 
 _NO_FRAME: Final = b"the end, without a Close frame"
@@ -46,7 +47,7 @@ class Outbox:
         "_blocked",
         "_close",
         "_control",
-        "_corked",
+        "_corks",
         "_encoder",
         "_fragment_size",
         "_handed",
@@ -85,7 +86,7 @@ class Outbox:
         self._rest: memoryview | None = None
         self._close: bytes | None = None
         self._said_close = False
-        self._corked = False
+        self._corks = 0
         self._blocked = False
         self._over = False
         self._waiting = 0
@@ -125,7 +126,7 @@ class Outbox:
         self._waiting += len(payload)
         self.messages_sent += 1
         self.bytes_sent += len(payload)
-        if not self._corked:
+        if not self._corks:
             self._pump()
         if self._high and not self._over and self.buffered > self._high:
             self._over = True
@@ -141,13 +142,13 @@ class Outbox:
             if self._control is None:
                 self._control = deque()
             self._control.append((opcode, payload))
-        if not self._corked:
+        if not self._corks:
             self._pump()
 
     def close(self, payload: bytes | None) -> None:
         """Send a Close frame behind everything that waits; None: no frame, only the end."""
         self._close = _NO_FRAME if payload is None else payload
-        if not self._corked:
+        if not self._corks:
             self._pump()
 
     def discard(self) -> None:
@@ -156,18 +157,20 @@ class Outbox:
         self._begun = self._rest = self._close = None
         self._waiting = self._handed = 0
         self._blocked = True
+        self._over = False
 
     # When it is handed over.
 
     def cork(self) -> None:
-        """Hand nothing over until ``uncork``."""
-        self._corked = True
+        """Hand nothing over until as many ``uncork`` calls came."""
+        self._corks += 1
 
     def uncork(self) -> None:
         """Hand over what gathered meanwhile."""
-        self._corked = False
-        self._pump()
-        self._check_low()
+        self._corks -= 1
+        if not self._corks:
+            self._pump()
+            self._check_low()
 
     def flush(self) -> None:
         """Hand over what the transport takes, corked or not."""
@@ -177,8 +180,9 @@ class Outbox:
         """The transport has sent what it was given."""
         self._blocked = False
         self._handed = 0
-        self._pump()
-        self._check_low()
+        if not self._corks:
+            self._pump()
+            self._check_low()
 
     def _pump(self) -> None:
         while not self._blocked:
