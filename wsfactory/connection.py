@@ -1,8 +1,8 @@
-"""One connection after its opening handshake, without I/O: the state table and the closing handshake (RFC 6455 section 7).
+"""One connection after its opening handshake, without I/O: its states, and its closing handshake (RFC 6455 section 7).
 
-Bytes go in through ``receive``; messages and control frames come out as calls on the owner (``events.Owner``).  Which move
-is legal when is one table, ``TRANSITIONS``: a missing key is an illegal move.  Every protocol error, whoever raised it,
-becomes a Close frame in one place, ``_decoding``.
+Bytes go in through ``receive``; messages and control frames come out as calls on the owner (``events.Owner``).  Which
+move is legal when is one table, ``TRANSITIONS``: a missing key is an illegal move.  Every protocol error, whoever
+raised it, becomes a Close frame in one place, ``_decoding``.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ __all__ = ["TRANSITIONS", "Connection", "Move", "State"]
 
 
 class State(Enum):
-    """Where a connection stands."""
+    """Where a connection stands, from the end of the opening handshake on."""
 
-    CONNECTING = "the opening handshake is under way"
     OPEN = "messages flow"
     CLOSE_WAITING = "we began: our Close waits behind data"
     CLOSE_SENT = "we began: our Close has left, the peer's is awaited"
@@ -35,16 +34,14 @@ class State(Enum):
 class Move(Enum):
     """What can happen to a connection."""
 
-    OPENED = "the opening handshake succeeded"
     CLOSE = "our application closes"
     PEER_CLOSE = "the peer's Close arrived"
-    FAIL = "we fail the connection (7.1.7)"
+    FAIL = "it ends without the peer's Close: we fail it (7.1.7), drop it, or the peer's EOF arrived"
     SENT = "our Close has left"
     LOST = "TCP is gone"
 
 
 TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
-    (State.CONNECTING, Move.OPENED): State.OPEN,
     (State.OPEN, Move.CLOSE): State.CLOSE_WAITING,
     (State.OPEN, Move.PEER_CLOSE): State.LAST_WORDS,
     (State.OPEN, Move.FAIL): State.LAST_WORDS,
@@ -54,13 +51,14 @@ TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     (State.CLOSE_SENT, Move.PEER_CLOSE): State.ENDING,
     (State.CLOSE_SENT, Move.FAIL): State.ENDING,
     (State.LAST_WORDS, Move.SENT): State.ENDING,
-    (State.CONNECTING, Move.LOST): State.CLOSED,
     (State.OPEN, Move.LOST): State.CLOSED,
     (State.CLOSE_WAITING, Move.LOST): State.CLOSED,
     (State.CLOSE_SENT, Move.LOST): State.CLOSED,
     (State.LAST_WORDS, Move.LOST): State.CLOSED,
     (State.ENDING, Move.LOST): State.CLOSED,
 }
+
+NO_CLOSE: Final = "the peer ended the connection without a Close frame"
 
 
 class Connection:
@@ -71,13 +69,15 @@ class Connection:
 
     __slots__ = (
         "_begun_by",
+        "_broken_off",
         "_cause",
+        "_eof",
         "_fail_by_drop",
-        "_failed",
         "_local",
         "_owner",
         "_reason",
         "_remote",
+        "_said",
         "decoder",
         "is_client",
         "state",
@@ -90,10 +90,13 @@ class Connection:
         self._fail_by_drop = options.failByDrop
         self._begun_by: str | None = None
         self._cause: CloseCause | None = None
-        self._failed = False
         self._reason = ""
-        self._local: tuple[int | None, str] | None = None
+        self._broken_off = False
+        self._eof = False
+        # What the two Close frames say, and whether ours has left.
+        self._local: tuple[int, str] | None = None
         self._remote: tuple[int, str] | None = None
+        self._said = False
         self.decoder = Decoder(
             not is_client,
             owner.message,
@@ -114,11 +117,27 @@ class Connection:
         """Go on after the owner stopped the codec."""
         if self._listening():
             self._decoding(self.decoder.resume)
+        if self._eof:
+            self._end_by_eof()
+
+    def eof(self) -> None:
+        """The peer has shut down its sending side: what it has not said by now, it never will."""
+        self._eof = True
+        if self.state is State.ENDING:
+            self._owner.end_tcp()
+        else:
+            self._end_by_eof()
+
+    def lost(self, cause: CloseCause, reason: str) -> None:
+        """TCP is gone; *cause* and *reason* hold unless the ending had begun for another."""
+        self._begin(None, cause)
+        self._reason = self._reason or reason
+        self._move(Move.LOST)
 
     def _listening(self) -> bool:
         # 1.4: "After both sending and receiving a Close message, an endpoint considers the connection closed".
         # A connection that was lost is still read to the end of what had arrived.
-        return self._remote is None and not self._failed
+        return self._remote is None and not self._broken_off
 
     def _decoding(self, step: Callable[..., None], *data: bytes) -> None:
         try:
@@ -147,115 +166,123 @@ class Connection:
         self._move(Move.PEER_CLOSE)
         if answers:
             # 5.5.1: "When sending a Close frame in response, the endpoint typically echos the status code it received."
-            code = None if self._remote[0] == CloseCode.NO_STATUS else self._remote[0]
-            self._say_close(code, "")
+            self._say_close(payload[:2])
         elif self.state is State.ENDING:
             self._end()
+
+    def _end_by_eof(self) -> None:
+        # What the decoder was stopped before may hold the peer's Close.
+        if self._listening() and not self.decoder.stopped:
+            was_open = self.state is State.OPEN
+            if self._break_off(None, CloseCause.CONNECTION_LOST, NO_CLOSE):
+                self._leave(was_open, None)
 
     # What we do.
 
     def close(self, code: int | None, reason: str, cause: CloseCause = CloseCause.LOCAL_CLOSE) -> None:
-        """Begin the closing handshake; nothing happens when it has begun.  Raises ``ValueError`` for a forbidden code."""
+        """Begin the closing handshake, unless it has begun.  Raises ``ValueError`` for a code that may not be sent."""
         payload = close_payload(code, reason)
-        if self.state is not State.OPEN:
-            return
-        self._begin("local", cause)
-        self._move(Move.CLOSE)
-        self._local = (code, reason)
-        self._owner.closing()
-        self._owner.send_close(payload)
+        if self.state is State.OPEN:
+            self._begin("local", cause)
+            self._move(Move.CLOSE)
+            self._say_close(payload)
 
     def fail(self, code: int, reason: str, cause: CloseCause) -> None:
         """Fail the connection (7.1.7): say why, behind what was said before, and wait for no answer."""
-        if self._failed or self.state in (State.ENDING, State.CLOSED):
+        was_open = self.state is State.OPEN
+        if not self._break_off(None if self._fail_by_drop else "local", cause, reason):
             return
-        self._failed = True
-        self._reason = reason
-        self._begin("local", cause)
         self._cause = cause
-        answers = self.state is State.OPEN
-        self._move(Move.FAIL)
         if self._fail_by_drop:
             self._owner.drop()
-        elif answers:
-            self._say_close(code, reason)
-        elif self.state is State.ENDING:
-            self._owner.end_tcp()
+        else:
+            self._leave(was_open, close_payload(code, reason))
+
+    def drop(self, cause: CloseCause, reason: str, abort: bool) -> None:
+        """End without a Close frame: behind what waits, or at once (*abort*)."""
+        was_open = self.state is State.OPEN
+        if self._break_off(None, cause, reason):
+            self._cause = cause
+        if abort and self.state is not State.CLOSED:
+            self._owner.drop()
+        else:
+            self._leave(was_open, None)
 
     def close_sent(self) -> None:
-        """Our Close frame has left us."""
+        """Our Close frame, or the end without one, has left us."""
         if (self.state, Move.SENT) not in TRANSITIONS:
             return
+        self._said = True
         self._move(Move.SENT)
         if self.state is State.ENDING:
             self._end()
 
-    def lost(self, cause: CloseCause, reason: str) -> None:
-        """TCP is gone; *cause* and *reason* hold unless the ending had begun for another."""
-        self._begin(None, cause)
-        self._reason = self._reason or reason
-        self._move(Move.LOST)
-
-    def drop(self, cause: CloseCause, reason: str, abort: bool) -> None:
-        """End without a Close frame: behind what waits, or at once (*abort*)."""
-        if self.state is State.CLOSED:
-            return
-        if abort:
-            self._blame(cause, reason)
-            self._owner.drop()
-        elif self.state is State.OPEN:
-            self._blame(cause, reason)
-            self._move(Move.FAIL)
-            self._owner.closing()
-            self._owner.send_close(None)
-
     def give_up(self, cause: CloseCause, reason: str) -> None:
         """The closing handshake took too long; if only the end of TCP was missing, it was clean all the same."""
-        if not (self._local and self._remote and self.state is State.ENDING):
-            self._blame(cause, reason)
+        if not (self._is_clean() or self._broken_off):
+            self._broken_off = True
+            self._cause = cause
+            self._reason = reason
 
     # How it ended.
 
     @property
     def close_info(self) -> CloseInfo:
         """How the connection ended, or is about to."""
-        local, remote = self._local, self._remote
-        was_clean = bool(local and remote) and not self._failed
-        code, reason = remote or (int(CloseCode.ABNORMAL), self._reason)
+        local = (self._local or (None, "")) if self._said else (None, "")
+        remote = self._remote or (None, "")
         return CloseInfo(
-            wasClean=was_clean,
-            code=code,
-            reason=reason,
+            wasClean=self._is_clean(),
+            code=remote[0] or int(CloseCode.ABNORMAL),
+            reason=remote[1] if self._remote else self._reason,
             cause=self._cause or CloseCause.CONNECTION_LOST,
             begunBy=self._begun_by,
-            localCode=local[0] if local else None,
-            localReason=local[1] if local else "",
-            remoteCode=remote[0] if remote else None,
-            remoteReason=remote[1] if remote else "",
+            localCode=local[0],
+            localReason=local[1],
+            remoteCode=remote[0],
+            remoteReason=remote[1],
         )
 
-    def _blame(self, cause: CloseCause, reason: str) -> None:
-        if not self._failed:
-            self._failed = True
-            self._cause = cause
-            self._reason = reason
+    def _is_clean(self) -> bool:
+        # 7.1.4: "after the WebSocket closing handshake was completed"
+        return self._said and self._local is not None and self._remote is not None and not self._broken_off
 
     def _begin(self, by: str | None, cause: CloseCause) -> None:
         if self._cause is None:
             self._cause = cause
             self._begun_by = by
 
-    def _move(self, move: Move) -> None:
-        self.state = TRANSITIONS[self.state, move]
+    def _break_off(self, by: str | None, cause: CloseCause, reason: str) -> bool:
+        """Stop listening, if the conversation was still going on; return whether it was."""
+        if (self.state, Move.FAIL) not in TRANSITIONS:
+            return False
+        self._broken_off = True
+        self._reason = reason
+        self._begin(by, cause)
+        self.decoder.stop()
+        self._move(Move.FAIL)
+        return True
 
-    def _say_close(self, code: int | None, reason: str) -> None:
-        self._local = (code, reason)
-        self._owner.closing()
-        self._owner.send_close(close_payload(code, reason))
+    def _leave(self, was_open: bool, payload: bytes | None) -> None:
+        """Go on to the end of TCP: behind a Close frame with *payload* (None: without one) if none has been said."""
+        if was_open:
+            self._say_close(payload)
+        elif self.state is State.ENDING:
+            self._owner.end_tcp()
+
+    def _move(self, move: Move) -> None:
+        was_open = self.state is State.OPEN
+        self.state = TRANSITIONS[self.state, move]
+        if was_open and move is not Move.LOST:
+            self._owner.closing()
+
+    def _say_close(self, payload: bytes | None) -> None:
+        self._local = None if payload is None else parse_close(payload)
+        self._owner.send_close(payload)
 
     def _end(self) -> None:
         # 7.1.1: "The underlying TCP connection, in most normal cases, SHOULD be closed first by the server".
-        if self.is_client and not self._failed:
+        if self.is_client and not self._broken_off and not self._eof:
             self._owner.await_eof()
         else:
             self._owner.end_tcp()

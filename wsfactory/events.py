@@ -36,9 +36,9 @@ class CloseCause(Enum):
 class CloseInfo:
     """How a connection ended.
 
-    ``code`` and ``reason`` are what ``onClose`` gets: the peer's, or 1006 where it said none.  ``localCode`` and
-    ``remoteCode`` stand in the Close frames that each side sent (None: it sent none).  ``begunBy`` is "local", "remote"
-    or None where there was no closing handshake.
+    ``code`` and ``reason`` are what ``onClose`` gets: the peer's, or 1006 where it sent no Close frame.  ``localCode``
+    and ``remoteCode`` are those of the Close frames that left and arrived (None: there was none, 1005: it had no code).
+    ``wasClean`` says that both did.  ``begunBy`` is "local" or "remote", None where nobody began to close.
     """
 
     wasClean: bool
@@ -68,7 +68,7 @@ class Owner(Protocol):
         """Send a Close frame with *payload* (None: no frame) behind what waits; then call ``Connection.close_sent``."""
 
     def closing(self) -> None:
-        """The closing handshake has begun, by either side: the closing deadline runs."""
+        """The connection is no longer open, but for its loss: the closing deadline runs."""
 
     def end_tcp(self) -> None:
         """Nothing more will be said: shut down our sending side, discard input until EOF."""
@@ -77,4 +77,4 @@ class Owner(Protocol):
         """Nothing more will be said, and the peer ends TCP: wait for it until the deadline."""
 
     def drop(self) -> None:
-        """Abort the transport now (``failByDrop``)."""
+        """Abort the transport now (``failByDrop``, and where the application aborts)."""

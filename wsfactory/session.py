@@ -226,13 +226,11 @@ class Session:
             self._outbox.uncork()
 
     def eof_received(self) -> None:
-        """The peer shut down its sending side: after its Close it still hears ours, else there is nobody to talk to."""
-        if self._opening is not None:
+        """The peer shut down its sending side; it may hear us yet."""
+        if self._connection is not None:
+            self._connection.eof()
+        elif self._opening is not None:
             self._opening.eof()
-            return
-        self._give_up_closing_later()
-        if self._connection is not None and self._connection.state is not State.LAST_WORDS:
-            self._wire.finish()
 
     def writable(self) -> None:
         """The transport has room again."""
