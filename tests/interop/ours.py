@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.defer import DeferredQueue
 from twisted.internet.interfaces import IListeningPort
+from waiting import within
 
 from wsfactory.session import Session
 from wsfactory.twisted import ClientFactory, ClientProtocol, ServerFactory, ServerProtocol, connect, listen
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from certificates import Certificate
 
 __all__ = ["FLAVOURS", "End", "Listening", "OnTwisted", "Recorder"]
+
+
+# A safety net: stopping takes no time, unless a connection is lost track of.
+STOP_SECONDS = 5.0
 
 
 class End(NamedTuple):
@@ -97,7 +102,8 @@ class OnTwisted:
             await port.stopListening()
         for factory in self._factories:
             factory.shutdown()
-            await factory.shutdown()
+            # The second call aborts what the first has begun to close.
+            await within(STOP_SECONDS, factory.shutdown())
 
 
 # An asyncio flavour takes its place here, with the reactor that it needs.

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
-__all__ = ["on_reactor"]
+__all__ = ["on_reactor", "within"]
 
 # Nothing takes that long: whoever waits longer waits for ever.
-SAFETY_NET_SECONDS = 30.0
+SAFETY_NET_SECONDS = 20.0
 
+Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
 Test = Callable[Arguments, Coroutine[Any, Any, None]]
+
+
+def within(seconds: float, deferred: Deferred[Result]) -> Deferred[Result]:
+    """Let *deferred* fail with TimeoutError once *seconds* have passed."""
+    from twisted.internet import reactor
+
+    return deferred.addTimeout(seconds, reactor)
 
 
 def on_reactor(test: Test[Arguments]) -> Test[Arguments]:
@@ -23,8 +31,6 @@ def on_reactor(test: Test[Arguments]) -> Test[Arguments]:
 
     @wraps(test)
     async def bounded(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
-        from twisted.internet import reactor
-
-        await Deferred.fromCoroutine(test(*args, **kwargs)).addTimeout(SAFETY_NET_SECONDS, reactor)
+        await within(SAFETY_NET_SECONDS, Deferred.fromCoroutine(test(*args, **kwargs)))
 
     return pytest_twisted.ensureDeferred(bounded)  # type: ignore[no-any-return]

@@ -7,12 +7,14 @@ from dataclasses import replace
 
 from twisted.internet import protocol as twisted_protocol
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
+from twisted.python.failure import Failure
 
 from wsfactory.errors import ConnectError, HeaderPairs, InvalidState
 from wsfactory.factory import SharedFactory
 from wsfactory.http11 import Headers
-from wsfactory.opening import Connecting, Redirected
+from wsfactory.opening import ClientOpening, Connecting, Redirected
 from wsfactory.session import ClientSession
 from wsfactory.twisted.endpoints import client_endpoint
 from wsfactory.twisted.transport import TwistedProtocol, flavour_for
@@ -25,6 +27,15 @@ class ClientProtocol(ClientSession, TwistedProtocol):
     """The connection to one server; subclass it and implement ``onMessage`` and the other callbacks you need."""
 
     __slots__ = ()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """TCP is gone; where TLS failed (endpoints connect before it is tried), there never was a connection."""
+        opening = self._opening
+        if isinstance(opening, ClientOpening) and not reason.check(ConnectionDone, ConnectionLost):
+            failed = ConnectError(f"TLS with {self.peer} failed: {_tls_fault(reason.value)}")
+            failed.__cause__ = reason.value
+            opening.not_connected(failed)
+        super().connectionLost(reason)
 
 
 class ClientFactory(SharedFactory[ClientProtocol], twisted_protocol.ClientFactory):
@@ -128,6 +139,14 @@ async def _dial(factory: ClientFactory, details: Connecting, session: ClientProt
             failed = ConnectError(f"cannot connect to {details.url}: {error or type(error).__name__}")
             failed.__cause__ = error
             opening.not_connected(failed)
+
+
+def _tls_fault(error: BaseException) -> str:
+    """Return what went wrong; OpenSSL says it as [(library, function, fault), ...]."""
+    match error.args:
+        case ([(str(), str(), str(fault)), *_],):
+            return fault
+    return str(error)
 
 
 class _Only(twisted_protocol.ClientFactory):

@@ -67,7 +67,7 @@ class Client(Reports, WebSocketClientProtocol):
     def onClose(self, wasClean: bool, code: int, reason: str | None) -> None:
         super().onClose(wasClean, code, reason)
         if not self.number:
-            status = re.search(r"upgrade failed \((\d+)", reason or "")
+            status = re.search(r"upgrade failed \[(\d+)\]", reason or "")
             self.factory.open.errback(Refused(int(status[1])) if status else ConnectionError(reason))
 
 

@@ -7,9 +7,11 @@ from typing import Any
 from remote import Refused, Remote, as_bytes, run_on_twisted, unpacked
 from tls_on_twisted import server_endpoint, trust_root
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import BrowserLikePolicyForHTTPS, readBody
+from twisted.web.client import BrowserLikePolicyForHTTPS
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 from twisted.web.websocket import ConnectionRejected, WebSocketClientEndpoint, WebSocketResource, WebSocketTransport
@@ -119,12 +121,28 @@ class TwistedWebPeer(Remote):
         self.connections[connection].transport.transport.abortConnection()
 
 
+class Body(Protocol):
+    """Collects a refusal's body, whose end is that of the connection."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.whole: Deferred[bytes] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.whole.callback(self.received)
+
+
 async def refused(rejected: ConnectionRejected) -> Refused:
     """Return the refusal with its body."""
     response = rejected.response
     lines = [(name, value) for name, values in response.headers.getAllRawHeaders() for value in values]
     headers = [(name.decode(), value.decode()) for name, value in lines]
-    return Refused(response.code, headers, await readBody(response))
+    body = Body()
+    response.deliverBody(body)
+    return Refused(response.code, headers, await body.whole)
 
 
 if __name__ == "__main__":
