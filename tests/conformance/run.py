@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--flavour", default="twisted", help="which flavour of ours: twisted")
     parser.add_argument("--build", choices=["compiled", "pure"], help="fail unless this build is installed")
     parser.add_argument("--shards", type=int, default=2, help="fuzzers side by side for each role (2)")
-    parser.add_argument("--patience", type=float, default=600.0, help="seconds until a fuzzer is given up (600)")
+    parser.add_argument("--patience", type=float, default=1800.0, help="seconds until a fuzzer is given up (1800)")
     parser.add_argument("--work", type=Path, default=Path(".tox/conformance"), help="for the suite and its reports")
     parser.add_argument("--skip-is-success", action="store_true", help="status 0 where no CPython 2.7 is found")
     parser.add_argument("--server-command", type=shlex.split, help="test this server instead; it prints its URL")
