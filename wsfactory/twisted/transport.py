@@ -1,20 +1,27 @@
 """Twisted below a session: its transports as our five calls, its Deferreds as our futures, its clock as our wheel.
 
-A plain TCP or UNIX transport reports when everything written has left (``producerPaused``, a documented attribute of the
+A plain TCP or UNIX transport reports when everything written has left (``producerPaused``, an attribute of the
 transport, is set after each write); any other, like TLS, reports by its own marks.
 """
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable
-from weakref import WeakKeyDictionary
+from typing import Any, cast
+from weakref import WeakValueDictionary
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.base import ReactorBase
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer, IReactorTime, ITransport
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IProtocol,
+    IPushProducer,
+    IReactorTime,
+    ISSLTransport,
+    ITransport,
+)
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from txaio import tx
@@ -24,7 +31,7 @@ from wsfactory.factory import SharedFactory
 from wsfactory.flavour import Flavour, Future
 from wsfactory.session import Session
 from wsfactory.timing import Wheel
-from wsfactory.twisted.sockets import kernel_unsent
+from wsfactory.twisted.sockets import kernel_unsent, set_tcp_options
 
 __all__ = ["TwistedProtocol", "Wire", "flavour_for"]
 
@@ -33,31 +40,27 @@ __all__ = ["TwistedProtocol", "Wire", "flavour_for"]
 class Wire:
     """One Twisted transport, as a session sees it; it is the transport's only producer."""
 
-    __slots__ = ("_eof", "_finished", "_full", "_plain", "_session", "_socket", "_transport")
+    __slots__ = ("_descriptor", "_eof", "_finished", "_full", "_half_closes", "_plain", "_session", "_transport")
 
     def __init__(self, transport: ITransport, session: Session) -> None:
-        self._transport = transport
+        # Any: what a transport can do beyond ITransport, its interfaces leave open.
+        self._transport = cast("Any", transport)
         self._session = session
-        self._socket = _below_tls(transport)
-        self._plain = self._socket is transport
+        self._descriptor = _descriptor_of(transport)
+        is_tls = ISSLTransport.providedBy(transport)
+        self._plain = self._descriptor is transport and not is_tls
+        self._half_closes = hasattr(transport, "loseWriteConnection") and not is_tls
         self._full = False
         self._finished = False
         self._eof = False
         self._set_options(session)
-        transport.registerProducer(self, True)
+        self._transport.registerProducer(self, True)
 
     def _set_options(self, session: Session) -> None:
-        if isinstance(self._socket, FileDescriptor):
-            self._socket.bufferSize = session._options.readLimit
-        set_no_delay = getattr(self._transport, "setTcpNoDelay", None)
-        handle = getattr(self._socket, "socket", None)
-        if set_no_delay is None or getattr(handle, "family", None) not in (socket.AF_INET, socket.AF_INET6):
-            return
-        set_no_delay(session._options.tcpNoDelay)
-        high, _ = session._options.writeLimit
-        # The kernel then asks for more only once it holds less than this unsent.
-        if high and hasattr(socket, "TCP_NOTSENT_LOWAT"):
-            handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, high)
+        if self._descriptor is not None:
+            options = session._options
+            self._descriptor.bufferSize = options.readLimit
+            set_tcp_options(getattr(self._descriptor, "socket", None), options.tcpNoDelay, options.writeLimit[0])
 
     # The five calls, and the question.
 
@@ -66,27 +69,35 @@ class Wire:
         self._transport.write(chunks[0] if len(chunks) == 1 else b"".join(chunks))
         if self._plain:
             # It then tells us when all has left, however little this was.
-            self._socket.producerPaused = True
+            self._transport.producerPaused = True
             return False
         return not self._full
 
     def pause(self) -> None:
         """Stop reading."""
-        self._transport.pauseProducing()
+        if not self._finished:
+            self._transport.pauseProducing()
 
     def resume(self) -> None:
         """Read again."""
-        self._transport.resumeProducing()
+        if not self._finished:
+            self._transport.resumeProducing()
 
     def finish(self) -> None:
         """Shut down our sending side once everything has left; close once the peer has, too."""
         if not self._finished:
-            self._finished = True
-            self._transport.unregisterProducer()
-            if self._plain and not self._eof:
-                self._transport.loseWriteConnection()
-        if self._eof or not self._plain:
+            self._finish()
+        if self._eof or not self._half_closes:
             self._transport.loseConnection()
+
+    def _finish(self) -> None:
+        if not self._eof:
+            # Whatever had paused it: the peer's EOF has to be seen. Some transports allow that only now.
+            self.resume()
+        self._finished = True
+        self._transport.unregisterProducer()
+        if self._half_closes and not self._eof:
+            self._transport.loseWriteConnection()
 
     def abort(self) -> None:
         """End it now."""
@@ -95,10 +106,12 @@ class Wire:
 
     def unsent(self) -> int:
         """The bytes that the peer has not taken."""
-        lower = self._socket
-        if not isinstance(lower, FileDescriptor):
+        lower = self._descriptor
+        if lower is None:
             return 0
-        return len(lower.dataBuffer) - lower.offset + kernel_unsent(getattr(lower, "socket", None))
+        # _tempDataLen is what write() took since the last attempt to send: there is no public way to ask for it.
+        buffered = len(lower.dataBuffer) - lower.offset + lower._tempDataLen
+        return buffered + kernel_unsent(getattr(lower, "socket", None))
 
     # IPushProducer: what the transport asks of us.
 
@@ -123,7 +136,8 @@ class Wire:
             self._session.eof_received()
 
 
-def _below_tls(transport: ITransport) -> object:
+def _descriptor_of(transport: object) -> FileDescriptor | None:
+    """Return what holds the socket, below TLS and other wrappers; None: it is nothing that we know."""
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport
     return transport if isinstance(transport, FileDescriptor) else None
@@ -145,15 +159,14 @@ class TwistedProtocol(Session):
     def makeConnection(self, transport: ITransport) -> None:
         """TCP (and TLS, as far as it is known) is connected."""
         self.transport = transport
-        self._wire = Wire(transport, self)
-        self._begin_opening()
+        self.connected(Wire(transport, self))
 
     def connectionMade(self) -> None:
         """Part of IProtocol; the callback to use is ``onOpen``."""
 
     def readConnectionLost(self) -> None:
         """The peer shut down its sending side."""
-        self._wire.eof()
+        cast("Wire", self._wire).eof()
 
     def writeConnectionLost(self) -> None:
         """Our own shutting down has been done."""
@@ -181,7 +194,8 @@ class DeferredFutures:
 
     def create(self, on_cancel: Callable[[], object] | None = None) -> Deferred[object]:
         """Return a new Deferred."""
-        return tx.create_future(canceller=None if on_cancel is None else lambda _: on_cancel())
+        future: Deferred[object] = tx.create_future(canceller=None if on_cancel is None else lambda _: on_cancel())
+        return future
 
     def resolve(self, future: Future, value: object = None) -> None:
         """Fire it, unless it has fired."""
@@ -193,16 +207,16 @@ class DeferredFutures:
         """Fail it, unless it has fired."""
         assert isinstance(future, Deferred)
         if not future.called:
-            tx.reject(future, Failure(error))
+            tx.reject(future, _failure(error))
 
-    def from_result(self, result: object) -> Deferred[object] | None:
+    def from_result(self, result: object) -> Deferred[Any] | None:
         """Return the Deferred behind what a callback returned."""
         if isinstance(result, Deferred):
             return result
         if not hasattr(result, "__await__"):
             return None
         if hasattr(result, "add_done_callback"):
-            return Deferred.fromFuture(result)
+            return Deferred.fromFuture(cast("Any", result))
         return Deferred.fromCoroutine(_awaited(result))
 
     def watch(
@@ -216,43 +230,64 @@ class DeferredFutures:
         tx.cancel(future)
 
 
-async def _awaited(awaitable: object) -> object:
-    return await awaitable  # type: ignore[misc]
+async def _awaited(awaitable: Any) -> object:
+    return await awaitable
 
 
 def _nothing(result: object) -> None:
     """Swallow what a watcher returned: it is nobody's result."""
 
 
+def _failure(error: BaseException) -> Failure:
+    return Failure(error, type(error), error.__traceback__)
+
+
 class TwistedLog:
-    """twisted.logger, through txaio."""
+    """twisted.logger, through txaio: ``txaio.set_global_log_level`` may be called at any time."""
 
     def __init__(self) -> None:
-        logger = tx.make_logger()
-        self.debug, self.info, self.warn, self.error = logger.debug, logger.info, logger.warn, logger.error
-        self._failure = logger.failure
+        self._logger = tx.make_logger()
+
+    def debug(self, text: str, **fields: object) -> None:
+        """Log what helps to find a fault."""
+        self._logger.debug(text, **fields)
+
+    def info(self, text: str, **fields: object) -> None:
+        """Log what is good to know."""
+        self._logger.info(text, **fields)
+
+    def warn(self, text: str, **fields: object) -> None:
+        """Log what somebody should look at."""
+        self._logger.warn(text, **fields)
+
+    def error(self, text: str, **fields: object) -> None:
+        """Log what went wrong."""
+        self._logger.error(text, **fields)
 
     def failure(self, text: str, error: BaseException, **fields: object) -> None:
         """Log *error* with its traceback."""
-        self._failure(text, failure=Failure(error, type(error), error.__traceback__), **fields)
+        self._logger.failure(text, failure=_failure(error), **fields)
 
 
-_FLAVOURS: WeakKeyDictionary[object, Flavour] = WeakKeyDictionary()
+# By the reactor's id: a wheel holds its reactor, so that no other has the same id while the wheel is there.
+_WHEELS: WeakValueDictionary[int, Wheel] = WeakValueDictionary()
 
 
 def flavour_for(reactor: IReactorTime | None) -> Flavour:
     """Return what all connections on *reactor* (None: the global one) share."""
     if reactor is None:
-        from twisted.internet import reactor
-    flavour = _FLAVOURS.get(reactor)
-    if flavour is None:
-        flavour = _FLAVOURS[reactor] = _make_flavour(reactor)
-    return flavour
+        from twisted.internet import reactor as running
+
+        reactor = cast("IReactorTime", running)
+    schedule, log = reactor.callLater, TwistedLog()
+    return Flavour("twisted", _wheel_of(reactor, log), DeferredFutures(), log, lambda callback: schedule(0, callback))
 
 
-def _make_flavour(reactor: IReactorTime) -> Flavour:
-    log = TwistedLog()
-    # A real reactor's seconds() is the wall clock: setting it back or forth would move every deadline.
-    now = time.monotonic if isinstance(reactor, ReactorBase) else reactor.seconds
-    wheel = Wheel(now, reactor.callLater, lambda error: log.failure("a deadline raised", error))
-    return Flavour("twisted", wheel, DeferredFutures(), log, lambda callback: reactor.callLater(0, callback))
+def _wheel_of(reactor: IReactorTime, log: TwistedLog) -> Wheel:
+    wheel = _WHEELS.get(id(reactor))
+    if wheel is None:
+        # A real reactor's seconds() is the wall clock: setting it back or forth would move every deadline.
+        now = time.monotonic if isinstance(reactor, ReactorBase) else reactor.seconds
+        wheel = Wheel(now, reactor.callLater, lambda error: log.failure("a deadline raised", error))
+        _WHEELS[id(reactor)] = wheel
+    return wheel
