@@ -136,14 +136,14 @@ async def _dial(factory: ClientFactory, details: Connecting, session: ClientProt
     except Exception as error:
         opening = session._opening
         if opening is not None and session.transport is None:
-            failed = ConnectError(f"cannot connect to {details.url}: {error or type(error).__name__}")
+            failed = ConnectError(f"cannot connect to {details.url}: {str(error) or type(error).__name__}")
             failed.__cause__ = error
             opening.not_connected(failed)
 
 
-def _tls_fault(error: BaseException) -> str:
+def _tls_fault(error: BaseException | None) -> str:
     """Return what went wrong; OpenSSL says it as [(library, function, fault), ...]."""
-    match error.args:
+    match error and error.args:
         case ([(str(), str(), str(fault)), *_],):
             return fault
     return str(error)
