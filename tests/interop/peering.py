@@ -52,7 +52,7 @@ PEERS = {
         Peer(
             "twisted_web",
             ("twisted.web.websocket", "wsproto"),
-            frozenset({"sending fragments", "sending None", "headers", "telling a failed handshake"}),
+            frozenset({"sending fragments", "sending None", "headers", "telling a failed handshake", "ending TLS"}),
         ),
     )
 }

@@ -41,7 +41,9 @@ async def test_our_server_over_tls(ours: OnTwisted, peers: Peers, authority: Aut
 async def test_our_client_over_tls(ours: OnTwisted, peers: Peers, authority: Authority, peer: str) -> None:
     """We talk to a server whose certificate we verify; 1 MiB and the close code pass."""
     listening = await peers(peer).listen(certificate=authority.issue(HERE).files())
-    session = await ours.connect(listening.url, tls=TLS(trustRoots=str(authority.path)))
+    # Its HTTP channel stays the producer of a TLS transport, which therefore never ends the connection.
+    patience = {"closeHandshakeTimeout": 0.2} if "ending TLS" in PEERS[peer].lacks else {}
+    session = await ours.connect(listening.url, tls=TLS(trustRoots=str(authority.path)), **patience)
     server = await listening.opens.get()
     await exchange(session, server, pattern(2**20))
     session.sendClose(3001, "bye")
