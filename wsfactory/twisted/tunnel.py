@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred, TimeoutError, ensureDeferred
+from typing import Any
+
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IProtocol,
@@ -24,10 +27,15 @@ __all__ = ["TunnelEndpoint"]
 
 @implementer(IStreamClientEndpoint)
 class TunnelEndpoint:
-    """Leads to *url* through the proxy that *endpoint* leads to."""
+    """Leads to *url* through the proxy that *endpoint* leads to; the proxy has *timeout* seconds to answer."""
 
     def __init__(
-        self, endpoint: IStreamClientEndpoint, url: URL, proxy: ProxyURL, reactor: IReactorTime, timeout: float
+        self,
+        endpoint: IStreamClientEndpoint,
+        url: URL,
+        proxy: ProxyURL,
+        reactor: IReactorTime,
+        timeout: float | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._url = url
@@ -37,21 +45,27 @@ class TunnelEndpoint:
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """Connect; fires with the protocol of *protocolFactory*, fails with ``ConnectError``."""
-        return ensureDeferred(self._connect(protocolFactory))
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
-        request = proxy_request(self._url, self._proxy)
-        tunnel = await self._endpoint.connect(Factory.forProtocol(lambda: _Tunnel(factory, request)))
+        tunnel = _Tunnel(factory, proxy_request(self._url, self._proxy))
+        to_proxy = Factory.forProtocol(lambda: tunnel)
+        to_proxy.noisy = False
+        await self._endpoint.connect(to_proxy)
+        if self._timeout is not None:
+            tunnel.stands.addTimeout(self._timeout, self._reactor)
         try:
-            return await tunnel.stands.addTimeout(self._timeout, self._reactor)
-        except TimeoutError:
-            tunnel.transport.abortConnection()
-            raise ConnectError("the proxy did not answer in time") from None
+            return await tunnel.stands
+        except defer.TimeoutError:
+            raise ConnectError(f"the proxy did not answer within {self._timeout:g} s") from None
 
 
 @implementer(IHalfCloseableProtocol)
 class _Tunnel(Protocol):
     """Speaks to the proxy, then only passes things on."""
+
+    # Any: what a transport can do beyond ITransport, its interfaces leave open.
+    transport: Any
 
     def __init__(self, factory: IProtocolFactory, request: bytes) -> None:
         self._factory = factory
@@ -68,32 +82,37 @@ class _Tunnel(Protocol):
         """Read the answer; then pass on."""
         if self._inner is not None:
             self._inner.dataReceived(data)
-            return
+        elif not self.stands.called:
+            self._read_answer(data)
+
+    def _read_answer(self, data: bytes) -> None:
         try:
             response = self._reader.feed(data)
             if response is None:
                 return
             check_proxy_response(response)
-        except (MalformedHead, ConnectError) as error:
-            self._fail(ConnectError(f"the proxy refused: {error}"))
-            return
-        self._stand()
+        except ConnectError as error:
+            self._fail(error)
+        except MalformedHead as error:
+            self._fail(ConnectError(f"the proxy's answer is not HTTP/1.1: {error}"))
+        else:
+            self._stand(self._reader.rest)
 
-    def _stand(self) -> None:
-        inner = self._inner = self._factory.buildProtocol(self.transport.getPeer())
+    def _stand(self, rest: bytes) -> None:
+        inner: Any = self._factory.buildProtocol(self.transport.getPeer())
+        self._inner = inner
         inner.makeConnection(self.transport)
         self.stands.callback(inner)
-        if self._reader.rest:
-            inner.dataReceived(self._reader.rest)
+        if rest:
+            inner.dataReceived(rest)
 
     def _fail(self, error: ConnectError) -> None:
         self.transport.loseConnection()
-        if not self.stands.called:
-            self.stands.errback(error)
+        self.stands.errback(error)
 
     def readConnectionLost(self) -> None:
         """The other end shut down its sending side."""
-        inner = IHalfCloseableProtocol(self._inner, None)
+        inner: Any = IHalfCloseableProtocol(self._inner, None)
         if inner is not None:
             inner.readConnectionLost()
         else:
