@@ -1,6 +1,6 @@
 """One connection with its application: connection + inbox + outbox + your callbacks.
 
-From below (a flavour) come ``data_received``, ``eof_received``, ``connection_lost``, ``writable``; from above the calls that
+From below (a flavour) come ``data_received``, ``eof_reached``, ``transport_lost``, ``writable``; from above the calls that
 users make.  The order of callbacks is onConnecting, onConnect, onOpen, messages, onClose: no message before onOpen is
 done, onClose exactly once and last.  No callback runs inside a call that the user makes.  No socket, no clock.
 """
@@ -225,7 +225,7 @@ class Session:
         finally:
             self._outbox.uncork()
 
-    def eof_received(self) -> None:
+    def eof_reached(self) -> None:
         """The peer shut down its sending side; it may hear us yet."""
         if self._connection is not None:
             self._connection.eof()
@@ -237,7 +237,7 @@ class Session:
         if self._outbox is not None:
             self._outbox.writable()
 
-    def connection_lost(self, reason: str) -> None:
+    def transport_lost(self, reason: str) -> None:
         """TCP is gone; what had arrived is still delivered, then onClose is called."""
         if self._closing is not None:
             self._closing.cancel()

@@ -216,9 +216,9 @@ class End(Protocol):
 
     def data_received(self, data: bytes) -> None: ...
 
-    def eof_received(self) -> None: ...
+    def eof_reached(self) -> None: ...
 
-    def connection_lost(self, reason: str) -> None: ...
+    def transport_lost(self, reason: str) -> None: ...
 
     def writable(self) -> None: ...
 
@@ -312,7 +312,7 @@ class Wire:
             return False
         self._told_eof = True
         if not self.other.finished:
-            self.other.end.eof_received()
+            self.other.end.eof_reached()
         elif self.other._told_eof:
             self.lose("the connection was closed cleanly")
             self.other.lose("the connection was closed cleanly")
@@ -322,7 +322,7 @@ class Wire:
         if self._told_lost:
             return False
         self._told_lost = True
-        self.end.connection_lost(self.lost or "")
+        self.end.transport_lost(self.lost or "")
         return True
 
 
@@ -362,11 +362,11 @@ class Peer:
         """Collect."""
         self.received += data
 
-    def eof_received(self) -> None:
+    def eof_reached(self) -> None:
         """Note it."""
         self.eof = True
 
-    def connection_lost(self, reason: str) -> None:
+    def transport_lost(self, reason: str) -> None:
         """Note it."""
         self.lost = reason
 

@@ -133,7 +133,7 @@ class Wire:
         if self._finished:
             self._transport.loseConnection()
         else:
-            self._session.eof_received()
+            self._session.eof_reached()
 
 
 def _descriptor_of(transport: object) -> FileDescriptor | None:
@@ -173,7 +173,7 @@ class TwistedProtocol(Session):
 
     def connectionLost(self, reason: Failure) -> None:
         """TCP is gone."""
-        self.connection_lost(reason.getErrorMessage())
+        self.transport_lost(reason.getErrorMessage())
 
     def logPrefix(self) -> str:
         """What Twisted's log calls us."""
