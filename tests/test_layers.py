@@ -21,7 +21,15 @@ PACKAGE = ROOT / "wsfactory"
 LAYERS = (
     {"wsfactory.__main__"},
     {"wsfactory.twisted", "wsfactory.asyncio", "wsfactory.testing"},
-    {"wsfactory", "wsfactory.session", "wsfactory.factory", "wsfactory.opening"},
+    {"wsfactory.sockets"},
+    {
+        "wsfactory",
+        "wsfactory.session",
+        "wsfactory.factory",
+        "wsfactory.opening",
+        "wsfactory.dialing",
+        "wsfactory.stream",
+    },
     {"wsfactory.inbox", "wsfactory.outbox", "wsfactory.keepalive", "wsfactory.reconnect", "wsfactory.callbacks"},
     {"wsfactory.connection"},
     {
@@ -49,6 +57,7 @@ LAYERS = (
     {"wsfactory.errors"},
 )
 FLAVOURS = 1
+SOCKETS = 2
 DEPTH = {module: depth for depth, layer in enumerate(LAYERS) for module in layer}
 
 # What touches a socket or reads a clock, and the frameworks; from the session down all of it is handed in.

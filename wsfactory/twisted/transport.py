@@ -31,7 +31,7 @@ from wsfactory.factory import SharedFactory
 from wsfactory.flavour import Flavour, Future
 from wsfactory.session import Session
 from wsfactory.timing import Wheel
-from wsfactory.twisted.sockets import kernel_unsent, set_tcp_options
+from wsfactory.sockets import kernel_unsent, set_tcp_options
 
 __all__ = ["TwistedProtocol", "Wire", "flavour_for"]
 

@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 
 import pytest
 
-from wsfactory.twisted.sockets import kernel_unsent, set_tcp_options
+from wsfactory.sockets import kernel_unsent, set_tcp_options
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="what Linux tells")
 

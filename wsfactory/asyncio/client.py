@@ -1,0 +1,136 @@
+"""The client's side on asyncio: a protocol to subclass, a factory for ``loop.create_connection``, ``connect``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator, Iterable
+from dataclasses import replace
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from wsfactory.asyncio.endpoints import dial
+from wsfactory.asyncio.transport import AsyncioProtocol, flavour_for
+from wsfactory.dialing import open_session
+from wsfactory.errors import HeaderPairs
+from wsfactory.factory import SharedFactory
+from wsfactory.flavour import Flavour
+from wsfactory.http11 import Headers
+from wsfactory.opening import Connecting
+from wsfactory.session import ClientSession
+from wsfactory.stream import Stream
+from wsfactory.urls import parse_url
+
+__all__ = ["ClientFactory", "ClientProtocol", "ClientStream", "connect"]
+
+
+class ClientProtocol(ClientSession, AsyncioProtocol):
+    """The connection to one server; subclass it and implement ``onMessage`` and the other callbacks you need."""
+
+    __slots__ = ()
+
+
+class ClientFactory(SharedFactory[ClientProtocol]):
+    """Makes a protocol for each connection to *url*; for ``connect``, and ``loop.create_connection(factory, ...)``.
+
+    *subprotocols* are offered in this order, *headers* are added to the request, *tls* is a ``wsfactory.TLS`` or an
+    ``ssl.SSLContext`` (None: verified against the system's trust roots), *proxy* a URL like
+    ``http://user:password@host:3128``.  Redirects, TLS and proxies are ``connect``'s.  Raises ``InvalidURL`` and
+    ``OptionError``.
+    """
+
+    is_client = True
+
+    def __init__(
+        self,
+        url: str,
+        protocol: type[ClientProtocol] | None = None,
+        *,
+        subprotocols: Iterable[str] = (),
+        headers: HeaderPairs = (),
+        tls: object = None,
+        proxy: str | None = None,
+        maxRedirects: int = 5,
+        loop: asyncio.AbstractEventLoop | None = None,
+        **options: object,
+    ) -> None:
+        super().__init__(subprotocols=subprotocols, headers=headers, options=options)
+        self.loop = loop
+        self.url = url
+        self.protocol = protocol
+        self.tls = tls
+        self.proxy = proxy
+        self.maxRedirects = maxRedirects
+        self.details = Connecting(parse_url(url), Headers(headers), self.subprotocols)
+
+    @property
+    def flavour(self) -> Flavour:
+        """What all connections on our loop share."""
+        return flavour_for(self.loop)
+
+    def __call__(self) -> ClientProtocol:
+        """Return a new protocol that belongs to this factory."""
+        return self._new_session()
+
+    async def dial(self, details: Connecting, session: ClientProtocol) -> None:
+        """Make the TCP (and TLS) connection on which *session* then opens."""
+        await dial(
+            details.url,
+            session,
+            tls=self.tls,
+            proxy=self.proxy,
+            opening=self.options.openHandshakeTimeout,
+            closing=self.options.closeHandshakeTimeout,
+        )
+
+
+class ClientStream(ClientProtocol, Stream):
+    """The connection to one server, for coroutines."""
+
+    __slots__ = ()
+
+
+SessionT = TypeVar("SessionT", bound=ClientProtocol)
+
+
+class Opening(Generic[SessionT]):
+    """An attempt to connect: ``ws = await connect(url)``, or ``async with connect(url) as ws``."""
+
+    def __init__(self, factory: ClientFactory, details: Connecting) -> None:
+        self._factory = factory
+        self._details = details
+        self._session: SessionT | None = None
+
+    async def _open(self) -> SessionT:
+        factory = self._factory
+        self._session = await open_session(factory, self._details, factory.dial, factory.maxRedirects)  # type: ignore[assignment]
+        assert self._session is not None
+        return self._session
+
+    def __await__(self) -> Generator[object, None, SessionT]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> SessionT:
+        return await self._open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        session = self._session
+        if isinstance(session, Stream):
+            await session.close()
+        elif session is not None:
+            session.sendClose()
+
+
+def connect(url: str, factory: ClientFactory | None = None, **options: object) -> Opening[ClientStream]:
+    """Connect; await it, or use it in ``async with``, which closes at its end.
+
+    Without a *factory* it gives a connection for coroutines, made with *options* (the factory's); with one its protocol,
+    once it is open.  Raises ``InvalidURL``; awaiting it raises ``HandshakeError`` (status, headers and body of a refusal),
+    ``HandshakeTimeout`` or ``ConnectError``.
+    """
+    if factory is None:
+        factory = ClientFactory(url, ClientStream, **options)  # type: ignore[arg-type]
+    elif options:
+        factory.setProtocolOptions(**options)
+    return Opening(factory, replace(factory.details, url=parse_url(url)))

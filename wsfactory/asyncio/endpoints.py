@@ -1,0 +1,93 @@
+"""Where to listen and where to connect, on asyncio: URLs, TLS, proxies, UNIX sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from wsfactory.asyncio.tunnel import open_tunnel
+from wsfactory.errors import OptionError
+from wsfactory.proxy import parse_proxy_url
+from wsfactory.tls import TLS
+from wsfactory.urls import URL, parse_listening_url
+
+__all__ = ["dial", "listening"]
+
+ProtocolFactory = Callable[[], asyncio.BaseProtocol]
+
+
+async def listening(
+    where: str, factory: ProtocolFactory, tls: ssl.SSLContext | None, opening: float | None, closing: float | None
+) -> asyncio.Server:
+    """Return a server at the URL *where*; *opening* and *closing* bound the TLS handshake and its shutdown."""
+    url = parse_listening_url(where)
+    loop = asyncio.get_running_loop()
+    if url.secure and tls is None:
+        raise OptionError("listening at a wss URL takes tls=ssl.SSLContext(...)")
+    deadlines = _tls_deadlines(opening, closing) if url.secure else {}
+    context = tls if url.secure else None
+    if url.unix_path is not None:
+        return await loop.create_unix_server(factory, url.unix_path)
+    return await loop.create_server(factory, url.host, url.port, ssl=context, **deadlines)
+
+
+async def dial(
+    url: URL,
+    protocol: asyncio.BaseProtocol,
+    *,
+    tls: object = None,
+    proxy: str | None = None,
+    opening: float | None = None,
+    closing: float | None = None,
+) -> None:
+    """Connect *protocol* to *url*, through *proxy* and with verified TLS where the URL asks for it."""
+    async with asyncio.timeout(opening):
+        await _dial(url, protocol, _context(tls) if url.secure else None, proxy, _tls_deadlines(opening, closing))
+
+
+async def _dial(
+    url: URL,
+    protocol: asyncio.BaseProtocol,
+    context: ssl.SSLContext | None,
+    proxy: str | None,
+    deadlines: dict[str, Any],
+) -> None:
+    loop = asyncio.get_running_loop()
+    if url.unix_path is not None:
+        await loop.create_unix_connection(lambda: protocol, url.unix_path)
+    elif proxy is not None:
+        via = parse_proxy_url(proxy)
+        await open_tunnel(url, via, _context(None) if via.secure else None, protocol, context, deadlines)
+    elif context is not None:
+        await loop.create_connection(
+            lambda: protocol, url.host, url.port, ssl=context, **deadlines, **_happy_eyeballs(loop)
+        )
+    else:
+        await loop.create_connection(lambda: protocol, url.host, url.port, **_happy_eyeballs(loop))
+
+
+def _happy_eyeballs(loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
+    # uvloop tries the addresses in turn.
+    return {"happy_eyeballs_delay": 0.25} if isinstance(loop, asyncio.BaseEventLoop) else {}
+
+
+def _tls_deadlines(opening: float | None, closing: float | None) -> dict[str, Any]:
+    return {"ssl_handshake_timeout": opening, "ssl_shutdown_timeout": closing}
+
+
+def _context(tls: object) -> ssl.SSLContext:
+    """Return what checks the server: *tls* is a ``TLS``, an ``SSLContext``, or None for the system's trust roots."""
+    if isinstance(tls, ssl.SSLContext):
+        return tls
+    if tls is not None and not isinstance(tls, TLS):
+        raise OptionError(f"tls={tls!r} is not allowed: tls takes a wsfactory.TLS or an ssl.SSLContext")
+    asked = tls or TLS()
+    context = ssl.create_default_context(cafile=asked.trustRoots)
+    if asked.certificate is not None:
+        context.load_cert_chain(asked.certificate, asked.key)
+    if not asked.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,259 @@
+"""asyncio below a session: its transports as our five calls, its futures as ours, its clock as our wheel.
+
+The write buffer's limits are zero, so that the transport reports when everything written has left.  Reading goes through
+one buffer per loop, not per connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+from collections.abc import Callable
+from typing import cast
+from weakref import WeakKeyDictionary
+
+from txaio import aio
+
+from wsfactory.factory import SharedFactory
+from wsfactory.flavour import Flavour, Future
+from wsfactory.session import Session
+from wsfactory.sockets import kernel_unsent, set_tcp_options
+from wsfactory.timing import Wheel
+
+__all__ = ["AsyncioProtocol", "Wire", "flavour_for"]
+
+
+class Wire:
+    """One asyncio transport, as a session sees it."""
+
+    __slots__ = ("_eof", "_finished", "_half_closes", "_session", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, session: Session) -> None:
+        self._transport = transport
+        self._session = session
+        self._half_closes = transport.can_write_eof()
+        self._finished = False
+        self._eof = False
+        self._set_options(session)
+        transport.set_write_buffer_limits(high=0)
+
+    def _set_options(self, session: Session) -> None:
+        options = session._options
+        set_tcp_options(self._transport.get_extra_info("socket"), options.tcpNoDelay, options.writeLimit[0])
+
+    # The five calls, and the question.
+
+    def write(self, chunks: list[bytes]) -> bool:
+        """Send; True: there is room for more."""
+        self._transport.write(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        return not self._transport.get_write_buffer_size()
+
+    def pause(self) -> None:
+        """Stop reading."""
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def finish(self) -> None:
+        """Shut down our sending side once everything has left; close once the peer has, too."""
+        if not self._finished:
+            self._finish()
+        if self._eof or not self._half_closes:
+            self._transport.close()
+
+    def _finish(self) -> None:
+        if not self._eof:
+            # Whatever had paused it: the peer's EOF has to be seen.
+            self.resume()
+        self._finished = True
+        if self._half_closes and not self._eof and not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def abort(self) -> None:
+        """End it now."""
+        self._transport.abort()
+
+    def unsent(self) -> int:
+        """The bytes that the peer has not taken."""
+        return self._transport.get_write_buffer_size() + kernel_unsent(self._transport.get_extra_info("socket"))
+
+    # What the transport reports of both directions.
+
+    def eof(self) -> None:
+        """The peer shut down its sending side."""
+        self._eof = True
+        if self._finished:
+            self._transport.close()
+        else:
+            self._session.eof_reached()
+
+
+class AsyncioProtocol(Session, asyncio.BufferedProtocol):
+    """What asyncio's transports call: the translation of BufferedProtocol into a session's four reports."""
+
+    __slots__ = ("_buffer", "transport")
+
+    transport: asyncio.Transport | None
+
+    def _adopt(self, factory: SharedFactory[Session]) -> None:
+        super()._adopt(factory)
+        self.transport = None
+        self._buffer = _buffer_for(factory.flavour, self._options.readLimit)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """TCP (and TLS) is connected."""
+        self.transport = cast("asyncio.Transport", transport)
+        self._wire = Wire(self.transport, self)
+        self._begin_opening()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where to read: the loop's one buffer."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Bytes arrived."""
+        self.data_received(bytes(self._buffer[:nbytes]))
+
+    def pause_writing(self) -> None:
+        """Say that the transport holds something; ``Wire.write`` has seen it already."""
+
+    def resume_writing(self) -> None:
+        """Everything has left."""
+        self.writable()
+
+    def eof_received(self) -> bool:
+        """The peer shut down its sending side; True: the transport stays open until we end it."""
+        self._wire.eof()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """TCP is gone."""
+        self.transport_lost(str(exc or "the connection was closed"))
+
+    @property
+    def peer(self) -> str:
+        """The other side's address: ``host:port``, ``[host]:port`` or ``unix``."""
+        address = self.transport.get_extra_info("peername") if self.transport is not None else None
+        if not isinstance(address, tuple):
+            return "unix" if self.transport is not None else ""
+        host, port = address[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class AsyncioFutures:
+    """asyncio's futures as ours."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._txaio = aio.with_config(loop=loop)
+        # The loop itself refers to its tasks weakly.
+        self._tasks: set[asyncio.Future[object]] = set()
+
+    def create(self, on_cancel: Callable[[], object] | None = None) -> asyncio.Future[object]:
+        """Return a new future."""
+        future = cast("asyncio.Future[object]", self._txaio.create_future())
+        if on_cancel is not None:
+            future.add_done_callback(lambda ended: on_cancel() if ended.cancelled() else None)
+        return future
+
+    def resolve(self, future: Future, value: object = None) -> None:
+        """Give it its result, unless it has ended."""
+        assert isinstance(future, asyncio.Future)
+        if not future.done():
+            self._txaio.resolve(future, value)
+
+    def reject(self, future: Future, error: BaseException) -> None:
+        """Make it fail, unless it has ended."""
+        assert isinstance(future, asyncio.Future)
+        if not future.done():
+            future.set_exception(error)
+            # Nobody need look: asyncio would log one that nobody looked at.
+            future.exception()
+
+    def from_result(self, result: object) -> asyncio.Future[object] | None:
+        """Return the future behind what a callback returned; a coroutine becomes a task."""
+        if isinstance(result, asyncio.Future):
+            return result
+        if not hasattr(result, "__await__"):
+            return None
+        task = self._loop.create_task(result if asyncio.iscoroutine(result) else _awaited(result))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def watch(
+        self, future: Future, done: Callable[[object], object], failed: Callable[[BaseException], object]
+    ) -> None:
+        """Call one of the two when it ends, at once if it has."""
+        assert isinstance(future, asyncio.Future)
+        if future.done():
+            _report(future, done, failed)
+        else:
+            future.add_done_callback(lambda ended: _report(ended, done, failed))
+
+    def cancel(self, future: Future) -> None:
+        """Cancel it."""
+        assert isinstance(future, asyncio.Future)
+        future.cancel()
+
+
+def _report(
+    future: asyncio.Future[object], done: Callable[[object], object], failed: Callable[[BaseException], object]
+) -> None:
+    if future.cancelled():
+        failed(asyncio.CancelledError())
+        return
+    error = future.exception()
+    if error is not None:
+        failed(error)
+    else:
+        done(future.result())
+
+
+async def _awaited(awaitable: object) -> object:
+    return await awaitable  # type: ignore[misc]
+
+
+class AsyncioLog:
+    """The standard library's logging, through txaio."""
+
+    def __init__(self) -> None:
+        logger = aio.make_logger()
+        self.debug, self.info, self.warn, self.error = logger.debug, logger.info, logger.warn, logger.error
+
+    def failure(self, text: str, error: BaseException, **fields: object) -> None:
+        """Log *error* with its traceback."""
+        self.error(text + "\n{traceback}", traceback="".join(traceback.format_exception(error)), **fields)
+
+
+_FLAVOURS: WeakKeyDictionary[asyncio.AbstractEventLoop, Flavour] = WeakKeyDictionary()
+_BUFFERS: WeakKeyDictionary[Wheel, memoryview] = WeakKeyDictionary()
+
+
+def flavour_for(loop: asyncio.AbstractEventLoop | None) -> Flavour:
+    """Return what all connections on *loop* (None: the running one) share."""
+    loop = loop or asyncio.get_running_loop()
+    flavour = _FLAVOURS.get(loop)
+    if flavour is None:
+        flavour = _FLAVOURS[loop] = _make_flavour(loop)
+    return flavour
+
+
+def _make_flavour(loop: asyncio.AbstractEventLoop) -> Flavour:
+    log = AsyncioLog()
+    # uvloop's time() stands still while a callback runs, and counts in milliseconds.
+    wheel = Wheel(time.monotonic, loop.call_later, lambda error: log.failure("a deadline raised", error))
+    return Flavour("asyncio", wheel, AsyncioFutures(loop), log, loop.call_soon)
+
+
+def _buffer_for(flavour: Flavour, size: int) -> memoryview:
+    """Return the first *size* bytes of the one buffer that all connections on a loop read into."""
+    buffer = _BUFFERS.get(flavour.wheel)
+    if buffer is None or len(buffer) < size:
+        buffer = _BUFFERS[flavour.wheel] = memoryview(bytearray(size))
+    return buffer[:size] if len(buffer) > size else buffer

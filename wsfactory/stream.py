@@ -1,0 +1,162 @@
+"""The coroutine API: a connection that is awaited instead of called back.
+
+``Stream`` is a session whose application is ``recv``: a message counts in the bounded inbox until ``recv`` takes it, so a
+slow reader holds its peer back exactly as a slow ``onMessage`` does.  It awaits the futures of the framework it runs on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Self
+
+from wsfactory.callbacks import call
+from wsfactory.errors import ConnectionClosed, InvalidState
+from wsfactory.session import Payload, Session
+
+if TYPE_CHECKING:
+    from wsfactory.factory import SharedFactory
+    from wsfactory.flavour import Future
+
+__all__ = ["Stream", "StreamHandler"]
+
+StreamHandler = Callable[["Stream"], Awaitable[object]]
+
+_UNTAKEN = "a message that recv has yet to take"
+
+
+class Stream(Session):
+    """A connection for coroutines; ``async for message in ws`` ends when the connection closes."""
+
+    __slots__ = ("_arrival", "_gone", "_next", "_serving", "_taken")
+
+    def _adopt(self, factory: SharedFactory[Session]) -> None:
+        super()._adopt(factory)
+        self._next: tuple[bytes, bool] | None = None
+        self._taken: Callable[[], None] | None = None
+        self._arrival: Future | None = None
+        self._gone: list[Future] = []
+        self._serving: Future | None = None
+
+    async def recv(self) -> str | bytes:
+        """Return the next message, text as str, binary as bytes.
+
+        Raises ``ConnectionClosed`` (with ``closeInfo``) once the connection is closing and what had arrived was taken.
+        Cancelling it loses no message.  One at a time: a second one waiting raises ``InvalidState``.
+        """
+        if self._arrival is not None:
+            raise InvalidState("another coroutine waits in recv() of this connection")
+        while self._next is None:
+            if not self.isOpen:
+                raise self._not_open()
+            self._arrival = self._flavour.futures.create()
+            try:
+                await self._arrival
+            finally:
+                self._arrival = None
+        payload, is_binary = self._take(self._next)
+        return payload if is_binary else str(payload, "utf-8")
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        try:
+            return await self.recv()
+        except ConnectionClosed:
+            raise StopAsyncIteration from None
+
+    async def send(self, message: Payload | str) -> None:
+        """Send one message, str as text, bytes as binary; waits while the send buffer is above its mark.
+
+        Raises ``ConnectionClosed`` once closing has begun.
+        """
+        self.sendMessage(message, isBinary=not isinstance(message, str))
+        if self._outbox.over:
+            await self.drain()
+
+    async def close(self, code: int | None = 1000, reason: str = "") -> None:
+        """Close, and wait until the connection is gone; messages that were not taken are dropped.
+
+        Raises ``ValueError`` for a code that may not be sent.
+        """
+        if self._connection is not None:
+            self.sendClose(code, reason)
+            self._drop_messages()
+        await self.wait_closed()
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is gone, and what had arrived was taken."""
+        if not self._told:
+            gone = self._flavour.futures.create()
+            self._gone.append(gone)
+            await gone
+
+    # Messages wait until they are taken.
+
+    def handle(self, payload: bytes, is_binary: bool) -> Future | None:
+        self._next = payload, is_binary
+        return _UNTAKEN
+
+    def watch(self, future: Future, done: Callable[[], None]) -> None:
+        self._taken = done
+        self._wake()
+
+    def _take(self, message: tuple[bytes, bool]) -> tuple[bytes, bool]:
+        taken, self._taken, self._next = self._taken, None, None
+        if taken is not None:
+            taken()
+        return message
+
+    def _drop_messages(self) -> None:
+        self._inbox.discard()
+        if self._next is not None:
+            self._take(self._next)
+
+    def _wake(self) -> None:
+        if self._arrival is not None:
+            self._flavour.futures.resolve(self._arrival)
+
+    # The end.
+
+    def closing(self) -> None:
+        super().closing()
+        self._wake()
+
+    def transport_lost(self, reason: str) -> None:
+        super().transport_lost(reason)
+        self._wake()
+
+    def onClose(self, wasClean: bool, code: int, reason: str) -> None:
+        self._wake()
+        gone, self._gone = self._gone, []
+        for future in gone:
+            self._flavour.futures.resolve(future)
+
+    # A server's side: one coroutine serves the connection.
+
+    def _serve(self, handler: StreamHandler) -> None:
+        """Run *handler*; the connection closes with it: 1000 when it returns, 1011 when it raises."""
+        self._serving = call(
+            self._flavour.futures, handler, self, done=lambda _: self._served(), failed=self._serving_failed
+        )
+
+    def _served(self) -> None:
+        self._serving = None
+        if self.isOpen:
+            self.sendClose()
+        self._drop_messages()
+
+    def _serving_failed(self, error: BaseException) -> None:
+        self._serving = None
+        self._application_failed("handler", error)
+        self._drop_messages()
+
+    def inbox_empty(self) -> None:
+        # While somebody serves it the connection counts as there: what ends last is the handler.
+        if self._serving is None:
+            super().inbox_empty()
+
+    def _cut_short(self) -> None:
+        super()._cut_short()
+        if self._serving is not None:
+            self._flavour.futures.cancel(self._serving)
