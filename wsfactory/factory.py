@@ -63,6 +63,7 @@ class SharedFactory(Generic[SessionT]):
         self.openings: set[SessionT] = set()
         self.shuttingDown = False
         self._ended = Counters()
+        self._leaving: set[SessionT] = set()
         self._shutdown: Shutdown | None = None
 
     def setProtocolOptions(self, **options: object) -> None:
@@ -92,7 +93,8 @@ class SharedFactory(Generic[SessionT]):
     def shutdown(self, code: int = 1001, timeout: float | None = 20.0) -> Future:
         """Refuse new handshakes, close every connection with *code*, abort what is left after *timeout* seconds.
 
-        Returns an awaitable of the protocols that had to be aborted.  A second call aborts all at once.
+        Returns an awaitable of the protocols that had to be aborted; it is done when the last ``onClose`` is, or, once
+        connections are aborted, with the last of these.  A second call aborts all at once.
         """
         self.shuttingDown = True
         if self._shutdown is None:
@@ -111,9 +113,17 @@ class SharedFactory(Generic[SessionT]):
         if self._shutdown is not None:
             self._shutdown.close(session)
 
+    def _session_lost(self) -> None:
+        if self._shutdown is not None:
+            self._shutdown.check()
+
     def _session_ended(self, session: SessionT, info: CloseInfo) -> None:
         self.openings.discard(session)
         self._count_end(session, info)
+        self._leaving.add(session)
+
+    def _session_told(self, session: SessionT) -> None:
+        self._leaving.discard(session)
         if self._shutdown is not None:
             self._shutdown.check()
 
@@ -133,10 +143,11 @@ class Shutdown:
         self._factory = factory
         self._futures = factory.flavour.futures
         self._code = code
-        self._aborted: list[Session] = []
+        self._aborted: dict[Session, None] = {}
         self._waiting: list[Future] = []
+        self._in_a_hurry = False
         self._deadline = None if timeout is None else factory.flavour.wheel.after(timeout, self.hurry)
-        for session in [*factory.connections]:
+        for session in self._left():
             self.close(session)
 
     def close(self, session: Session) -> None:
@@ -144,10 +155,12 @@ class Shutdown:
         session._shut_down(self._code)
 
     def hurry(self) -> None:
-        """Abort what is left."""
-        for session in [*self._factory.connections, *self._factory.openings]:
-            self._aborted.append(session)
+        """Abort what is left; wait for the end of TCP only, no longer for the application."""
+        self._in_a_hurry = True
+        for session in self._left():
+            self._aborted[session] = None
             session.dropConnection(abort=True)
+        self.check()
 
     def wait(self) -> Future:
         """Return a future of the sessions that had to be aborted."""
@@ -158,13 +171,17 @@ class Shutdown:
 
     def check(self) -> None:
         """Say so if nothing is left."""
-        if self._factory.connections or self._factory.openings:
+        if self._left() or (self._factory._leaving and not self._in_a_hurry):
             return
         if self._deadline is not None:
             self._deadline.cancel()
         waiting, self._waiting = self._waiting, []
         for future in waiting:
             self._futures.resolve(future, list(self._aborted))
+
+    def _left(self) -> list[Session]:
+        left = [*self._factory.connections, *self._factory.openings]
+        return [session for session in left if not (self._in_a_hurry and session._is_lost())]
 
 
 def _names(subprotocols: Iterable[str]) -> tuple[str, ...]:

@@ -7,9 +7,10 @@ session its connection.  ``openHandshakeTimeout`` runs from connected to ``onOpe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from wsfactory import handshake, handshake_client
 from wsfactory.bodies import BodyReader
@@ -17,18 +18,28 @@ from wsfactory.callbacks import call
 from wsfactory.errors import ConnectError, HandshakeError, HandshakeTimeout, MalformedHead, Refused, WebSocketError
 from wsfactory.events import CloseCause, CloseInfo
 from wsfactory.frames import FIN, CloseCode, Opcode, close_payload
-from wsfactory.http11 import Headers, HeadReader, Request, Response, encode_response, request_reader, response_reader
+from wsfactory.http11 import (
+    Headers,
+    HeadReader,
+    Request,
+    Response,
+    escaped,
+    phrase,
+    request_reader,
+    response_reader,
+)
 from wsfactory.redirects import REDIRECTS, redirected
-from wsfactory.timing import Deadline
-from wsfactory.urls import URL
+from wsfactory.timing import Deadline, ProgressDeadline
+from wsfactory.urls import URL, parse_url
 
 if TYPE_CHECKING:
-    from wsfactory.flavour import Future
+    from wsfactory.flavour import Future, Transport
     from wsfactory.session import ClientSession, ServerSession, Session
 
-__all__ = ["ClientOpening", "Connecting", "Redirected", "ServerOpening"]
+__all__ = ["ClientOpening", "Connecting", "Opening", "Redirected", "ServerOpening"]
 
-RETRY_AFTER_SECONDS = "5"
+RETRY_AFTER_SECONDS: Final = "5"
+_DROPPED: Final = "dropped by the application"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,70 +60,121 @@ class Redirected(HandshakeError):
         self.request_headers = headers
 
 
-class _Opening:
-    """What both sides have in common: the deadline, bytes that came early, one end."""
+class Opening:
+    """What both sides have in common: the deadline, the question to the application, bytes that came early, one end."""
 
     __slots__ = ("_called", "_deadline", "_early", "_over", "_pending", "_reading_paused")
 
-    def __init__(self, session: Session) -> None:
+    _session: Session
+
+    def __init__(self) -> None:
         self._early = bytearray()
         self._pending: Future | None = None
         self._called = False
         self._over: CloseInfo | None = None
         self._reading_paused = False
-        seconds = session._options.openHandshakeTimeout
-        wheel = session._flavour.wheel
-        self._deadline: Deadline | None = wheel.after(seconds, self._timed_out) if seconds is not None else None
+        seconds = self._session._options.openHandshakeTimeout
+        wheel = self._session._flavour.wheel
+        self._deadline: Deadline | ProgressDeadline | None = (
+            wheel.after(seconds, self._timed_out) if seconds is not None else None
+        )
+
+    @property
+    def over(self) -> bool:
+        """Whether it has failed; what is missing is the end of TCP."""
+        return self._over is not None
+
+    @property
+    def _wire(self) -> Transport:
+        assert self._session._wire is not None
+        return self._session._wire
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes from the wire; once it is over they are discarded."""
+        raise NotImplementedError
 
     def _timed_out(self) -> None:
         raise NotImplementedError
 
-    def _keep(self, session: Session, data: bytes) -> None:
-        self._early += data
-        if len(self._early) >= session._options.readLimit and not self._reading_paused:
-            self._reading_paused = True
-            session._wire.pause()
+    def _ask(
+        self,
+        callback: Callable[..., object],
+        subject: object,
+        *,
+        then: Callable[[object], object],
+        failed: Callable[[BaseException], object],
+    ) -> None:
+        """Call the application, and go on with its answer, unless it is over by then."""
+        answered = False
 
-    def _opens(self, session: Session, subprotocol: str | None) -> None:
+        def go_on(step: Callable[..., object], answer: object) -> None:
+            nonlocal answered
+            answered, self._pending = True, None
+            if self._over is None:
+                step(answer)
+
+        futures = self._session._flavour.futures
+        pending = call(futures, callback, subject, done=partial(go_on, then), failed=partial(go_on, failed))
+        if not answered:
+            self._pending = pending
+        if self._over is not None:
+            self._cancel_pending()
+
+    def _cancel_pending(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            self._session._flavour.futures.cancel(pending)
+
+    def _keep(self, data: bytes) -> None:
+        self._early += data
+        if len(self._early) >= self._session._options.readLimit and not self._reading_paused:
+            self._reading_paused = True
+            self._wire.pause()
+
+    def _opens(self, subprotocol: str | None) -> None:
         self._stop()
-        session._open(subprotocol, bytes(self._early))
-        if self._reading_paused and not session._inbox.stopped:
-            session._wire.resume()
+        conversation = self._session._open(subprotocol, bytes(self._early))
+        if self._reading_paused and not conversation.inbox.stopped:
+            self._wire.resume()
+
+    def _ends(self, cause: CloseCause, reason: str) -> bool:
+        """Note how it ended; False: it had ended before."""
+        if self._over is not None:
+            return False
+        self._stop()
+        self._over = CloseInfo(False, int(CloseCode.ABNORMAL), reason, cause)
+        return True
 
     def _stop(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
 
-    def _cancel_pending(self, session: Session) -> None:
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            session._flavour.futures.cancel(pending)
-
-    def _ends(self, cause: CloseCause, reason: str) -> bool:
-        """Note how it ended; False: it had ended before."""
-        self._stop()
-        if self._over is not None:
-            return False
-        self._over = CloseInfo(False, int(CloseCode.ABNORMAL), reason, cause)
-        return True
+    def _end_tcp(self) -> None:
+        """Let our last words leave, then discard input until EOF; abort when that makes no progress."""
+        self._wire.finish()
+        self._wire.resume()
+        seconds = self._session._options.closeHandshakeTimeout
+        if seconds is not None:
+            wire = self._wire
+            self._deadline = ProgressDeadline(self._session._flavour.wheel, seconds, wire.unsent, wire.abort)
 
 
-class ServerOpening(_Opening):
+class ServerOpening(Opening):
     """The server's side: a request is read, judged, shown to the application, answered."""
 
     __slots__ = ("_reader", "_session")
 
     def __init__(self, session: ServerSession) -> None:
-        self._session = session
+        self._session: ServerSession = session
         self._reader: HeadReader[Request] | None = request_reader()
-        super().__init__(session)
+        super().__init__()
 
     def receive(self, data: bytes) -> None:
-        """Take bytes from the wire."""
+        """Take bytes from the wire; once it is over they are discarded."""
         if self._over is not None:
             return
         if self._reader is None:
-            self._keep(self._session, data)
+            self._keep(data)
             return
         try:
             request = self._reader.feed(data)
@@ -120,19 +182,23 @@ class ServerOpening(_Opening):
             self._refuse(error)
             return
         if request is not None:
-            rest, self._reader = self._reader.rest, None
-            self.take(replace(request, peer=self._session.peer), rest)
+            self.take(replace(request, peer=self._session.peer), self._reader.rest)
 
     def take(self, request: Request, rest: bytes = b"") -> None:
         """Go on with *request*, however it was parsed, and the bytes that came behind it."""
         self._reader = None
-        self._keep(self._session, rest)
+        self._keep(rest)
         if self._session.factory.shuttingDown:
-            self._refuse(Refused(503, "Service Unavailable", {"Retry-After": RETRY_AFTER_SECONDS}, log="shutting down"))
-        elif not handshake.is_upgrade(request):
-            self._ask(self._session.processRequest, request, lambda answer: self._answer_plainly(request, answer))
-        else:
+            self._refuse(_shutting_down())
+        elif handshake.is_upgrade(request):
             self._consider(request)
+        else:
+            self._ask(
+                self._session.processRequest,
+                request,
+                then=partial(self._answer_plainly, request),
+                failed=partial(self._raised, "processRequest"),
+            )
 
     def _consider(self, request: Request) -> None:
         try:
@@ -141,145 +207,153 @@ class ServerOpening(_Opening):
             self._refuse(error)
             return
         self._called = True
-        self._ask(self._session.onConnect, request, lambda answer: self._accept(offer, answer))
-
-    def _ask(self, callback: object, request: Request, done: object) -> None:
-        futures = self._session._flavour.futures
-        pending = call(futures, callback, request, done=done, failed=self._raised)  # type: ignore[arg-type]
-        if self._over is None and self._session._opening is self:
-            self._pending = pending
+        self._ask(
+            self._session.onConnect,
+            request,
+            then=partial(self._accept, offer),
+            failed=partial(self._raised, "onConnect"),
+        )
 
     def _accept(self, offer: handshake.Offer, answer: object) -> None:
-        if self._over is not None:
+        factory = self._session.factory
+        if factory.shuttingDown:
+            self._refuse(_shutting_down())
             return
-        self._pending = None
-        session = self._session
         try:
             subprotocol, headers = _choice(answer)
             if subprotocol is None:
-                subprotocol = handshake.choose_subprotocol(offer, session.factory.subprotocols)
-            head = handshake.accept(offer, subprotocol, [*session.factory.headers, *headers])
+                subprotocol = handshake.choose_subprotocol(offer, factory.subprotocols)
+            head = handshake.accept(offer, subprotocol, [*factory.headers, *headers])
         except Refused as error:
-            self._refuse(error, loud=True)
+            self._refuse(error, is_our_fault=True)
             return
-        session._wire.write([head])
-        self._opens(session, subprotocol)
+        self._wire.write([head])
+        self._opens(subprotocol)
 
     def _answer_plainly(self, request: Request, answer: object) -> None:
-        if self._over is not None:
-            return
-        self._pending = None
-        if isinstance(answer, Response):
-            self._respond(_plain_response(answer), "a plain HTTP request was answered")
-        else:
+        if answer is None:
             self._refuse(handshake.not_an_upgrade(request))
+        elif isinstance(answer, Response):
+            self._refuse(Refused(answer.status, answer.reason, answer.headers, answer.body, log="not an upgrade"))
+        else:
+            fault = f"processRequest returned {_kind(answer)}, not None or a Response"
+            self._refuse(_internal_error(fault), is_our_fault=True)
 
-    def _raised(self, error: BaseException) -> None:
-        if self._over is not None:
-            return
-        self._pending = None
+    def _raised(self, name: str, error: BaseException) -> None:
         if isinstance(error, Refused):
             self._refuse(error)
-            return
-        self._session._log_failure("onConnect", error)
-        self._refuse(Refused(500, "Internal Server Error", log="onConnect raised"))
+        else:
+            self._session._log_failure(name, error)
+            self._refuse(_internal_error(f"{name} raised"))
 
-    def _refuse(self, error: Refused, loud: bool = False) -> None:
+    def _refuse(
+        self, error: Refused, cause: CloseCause = CloseCause.HANDSHAKE_REFUSED, is_our_fault: bool = False
+    ) -> None:
+        answer = handshake.sendable(error)
+        if not self._ends(cause, str(answer)):
+            return
         log = self._session._flavour.log
-        (log.error if loud else log.info)(
-            "refused {peer} with {status}: {why}", peer=self._session.peer, status=error.status, why=str(error)
+        (log.error if is_our_fault or answer is not error else log.info)(
+            "refused {peer} with {status}: {why}", peer=self._session.peer, status=answer.status, why=str(answer)
         )
-        self._respond(handshake.refusal(error), str(error))
-
-    def _respond(self, response: bytes, reason: str, cause: CloseCause = CloseCause.HANDSHAKE_REFUSED) -> None:
-        if not self._ends(cause, reason):
-            return
-        session = self._session
-        session._wire.write([response])
-        session._wire.finish()
-        session._wire.resume()
-        session._give_up_closing_later()
+        self._wire.write([handshake.refusal(answer)])
+        self._cancel_pending()
+        self._end_tcp()
 
     def _timed_out(self) -> None:
-        self._cancel_pending(self._session)
-        # RFC 9110 15.5.9: "the server did not receive a complete request message within the time [...] prepared to wait"
-        late = Refused(408 if self._reader is not None else 503, log="the opening handshake took too long")
-        self._respond(handshake.refusal(late), str(late), CloseCause.OPEN_TIMEOUT)
+        # RFC 9110 15.5.9: "did not receive a complete request message within the time that it was prepared to wait"
+        status = 408 if self._reader is not None else 503
+        late = Refused(status, phrase(status), log="the opening handshake took too long")
+        self._refuse(late, CloseCause.OPEN_TIMEOUT)
 
-    def fail(self, cause: CloseCause, error: WebSocketError) -> None:
-        """End it from our side, without an answer."""
-        self._ends(cause, str(error))
-        self._cancel_pending(self._session)
-        self._session._wire.abort()
+    def shut_down(self) -> None:
+        """The factory shuts down: whoever has not sent a request yet need not; what is being asked is refused later."""
+        if self._reader is not None:
+            self._refuse(_shutting_down())
+
+    def drop(self) -> None:
+        """The application ends it, without an answer; it is called back, and what it is asked cancelled, later."""
+        self._ends(CloseCause.DROPPED, _DROPPED)
+        self._wire.abort()
 
     def eof(self) -> None:
         """The peer left."""
-        self._ends(CloseCause.CONNECTION_LOST, "the client left during the opening handshake")
-        self._cancel_pending(self._session)
-        self._session._wire.abort()
+        if self._ends(CloseCause.CONNECTION_LOST, "the client left during the opening handshake"):
+            self._cancel_pending()
+            self._end_tcp()
 
     def lost(self, reason: str) -> None:
         """TCP is gone."""
         self._ends(CloseCause.CONNECTION_LOST, reason)
-        self._cancel_pending(self._session)
+        self._stop()
+        self._cancel_pending()
         assert self._over is not None
         self._session._open_failed(self._over, HandshakeError(self._over.reason), self._called)
 
 
-class ClientOpening(_Opening):
+class ClientOpening(Opening):
     """The client's side: the application is asked, a request is sent, the response judged.
 
     With *follows* a redirect ends the attempt with ``Redirected``, which only whoever dials sees.
     """
 
-    __slots__ = ("_ask", "_body", "_details", "_error", "_reader", "_session", "follows")
+    __slots__ = ("_asked", "_body", "_details", "_error", "_follows", "_reader", "_session", "_told")
 
     def __init__(self, session: ClientSession, details: Connecting, follows: bool = False) -> None:
-        self._session = session
+        self._session: ClientSession = session
         self._details = details
-        self._ask: handshake_client.Ask | None = None
+        self._asked: handshake_client.Ask | None = None
         self._reader: HeadReader[Response] | None = response_reader()
         self._body: tuple[Response, BodyReader] | None = None
-        self._error: WebSocketError | None = None
-        self.follows = follows
-        super().__init__(session)
+        self._error: WebSocketError = HandshakeError(_DROPPED)
+        self._told = False
+        self._follows = follows
+        super().__init__()
 
     # Before TCP is connected, or as soon as it is.
 
-    def prepare(self, ready: object) -> None:
-        """Ask ``onConnecting``, then call ``ready(details)``."""
+    def prepare(self, ready: Callable[[Connecting], object]) -> None:
+        """Ask ``onConnecting``, then call *ready* with where to connect."""
         self._called = True
+        self._ask(
+            self._session.onConnecting,
+            self._details,
+            then=partial(self._prepared, ready),
+            failed=partial(self._raised, "onConnecting"),
+        )
 
-        def done(answer: object) -> None:
-            self._pending = None
-            if self._over is None:
-                self._details = answer if isinstance(answer, Connecting) else self._details
-                ready(self._details)  # type: ignore[operator]
-
-        session = self._session
-        pending = call(session._flavour.futures, session.onConnecting, self._details, done=done, failed=self._raised)
-        if self._over is None and self._ask is None:
-            self._pending = pending
+    def _prepared(self, ready: Callable[[Connecting], object], answer: object) -> None:
+        try:
+            self._details = _changed(self._details, answer)
+        except (TypeError, ValueError) as error:
+            self._raised("onConnecting", error)
+            return
+        ready(self._details)
 
     def send(self) -> None:
-        """Send the request."""
+        """Send the request; TCP is connected."""
+        if self._over is not None:
+            self._wire.abort()
+            return
         details = self._details
         try:
-            self._ask = handshake_client.ask(details.url, subprotocols=details.subprotocols, headers=details.headers)
-            request = self._ask.encode()
-        except ValueError as error:
-            self.fail(CloseCause.HANDSHAKE_FAILED, HandshakeError(str(error)))
+            self._asked = handshake_client.ask(details.url, subprotocols=details.subprotocols, headers=details.headers)
+            request = self._asked.encode()
+        except (TypeError, ValueError, AttributeError) as error:
+            self.fail(CloseCause.HANDSHAKE_FAILED, HandshakeError(f"the request cannot be sent: {error}"))
             return
-        self._session._wire.write([request])
+        self._wire.write([request])
+
+    # What the server answers.
 
     def receive(self, data: bytes) -> None:
-        """Take bytes from the wire."""
+        """Take bytes from the wire; once it is over they are discarded."""
         if self._over is not None:
             return
         if self._body is not None:
-            self._read_body(data)
+            self._read_body(self._body[1], data)
         elif self._reader is None:
-            self._keep(self._session, data)
+            self._keep(data)
         else:
             self._read_head(self._reader, data)
 
@@ -293,125 +367,134 @@ class ClientOpening(_Opening):
             return
         self._reader = None
         if response.status == 101:
-            self._keep(self._session, reader.rest)
+            self._keep(reader.rest)
             self._consider(response)
         else:
-            self._body = response, BodyReader(response)
-            self._read_body(reader.rest)
+            body = BodyReader(response)
+            self._body = response, body
+            self._read_body(body, reader.rest)
 
     def _consider(self, response: Response) -> None:
-        session = self._session
-        if self._ask is None:
-            self.fail(CloseCause.HANDSHAKE_FAILED, HandshakeError("an answer came before the request", 101))
-            return
         try:
-            accepted = handshake_client.check_response(self._ask, response)
+            if self._asked is None:
+                raise HandshakeError("an answer came before the request", response.status)
+            accepted = handshake_client.check_response(self._asked, response)
         except HandshakeError as error:
             self.fail(CloseCause.HANDSHAKE_FAILED, error)
             return
-        pending = call(
-            session._flavour.futures,
-            session.onConnect,
+        self._ask(
+            self._session.onConnect,
             response,
-            done=lambda _: self._accepted(accepted.subprotocol),
+            then=lambda _: self._opens(accepted.subprotocol),
             failed=self._on_connect_raised,
         )
-        if self._over is None and session._opening is self:
-            self._pending = pending
-
-    def _accepted(self, subprotocol: str | None) -> None:
-        self._pending = None
-        if self._over is None:
-            self._opens(self._session, subprotocol)
 
     def _on_connect_raised(self, error: BaseException) -> None:
         """The connection is open on the wire: it closes with 1011, and onOpen is not called."""
-        self._pending = None
-        if self._over is None:
-            self._session._log_failure("onConnect", error)
-            close = self._session.factory.encoder.frame(FIN | Opcode.CLOSE, close_payload(CloseCode.INTERNAL_ERROR))
-            self._session._wire.write([close])
-            self.fail(CloseCause.APPLICATION_ERROR, HandshakeError("onConnect raised"), log=False, finish=True)
+        code = CloseCode.INTERNAL_ERROR
+        self._session._log_failure("onConnect", error)
+        self._wire.write([self._session.factory.encoder.frame(FIN | Opcode.CLOSE, close_payload(code))])
+        failed = HandshakeError("onConnect raised")
+        failed.__cause__ = error
+        self._ends(CloseCause.APPLICATION_ERROR, str(failed))
+        assert self._over is not None
+        self._over = replace(self._over, begunBy="local", localCode=int(code))
+        self._tell(failed)
+        self._end_tcp()
 
-    def _read_body(self, data: bytes) -> None:
-        assert self._body is not None
-        if self._body[1].feed(data):
+    def _read_body(self, body: BodyReader, data: bytes) -> None:
+        if body.feed(data):
             self._refused()
 
     def _refused(self) -> None:
+        """The server has given its reasons, as far as they came."""
         assert self._body is not None
         response = replace(self._body[0], body=self._body[1].body)
-        error = HandshakeError(
-            f"the server answered {response.status} {response.reason}".rstrip(),
-            response.status,
-            response.reason,
-            response.headers,
-            response.body,
-        )
-        if self.follows and response.status in REDIRECTS:
+        answer = f"the server answered {response.status} {escaped(response.reason)}".rstrip()
+        error = HandshakeError(answer, response.status, response.reason, response.headers, response.body)
+        if self._follows and response.status in REDIRECTS:
             try:
-                error = self._redirected(response)
+                url, headers = redirected(self._details.url, response, self._details.headers)
+                error = Redirected(url, headers, response)
             except HandshakeError as refused:
                 error = refused
         self.fail(CloseCause.HANDSHAKE_REFUSED, error)
 
-    def _redirected(self, response: Response) -> HandshakeError:
-        url, headers = redirected(self._details.url, response, self._details.headers)
-        return Redirected(url, headers, response)
-
     # How it fails.
 
-    def _raised(self, error: BaseException) -> None:
-        self._pending = None
-        if self._over is None:
-            self._session._log_failure("onConnecting", error)
-            failed = HandshakeError("onConnecting raised")
-            failed.__cause__ = error
-            self.fail(CloseCause.HANDSHAKE_FAILED, failed)
+    def fail(self, cause: CloseCause, error: WebSocketError) -> None:
+        """It will not open: tell the application why, then end TCP."""
+        if self._ends(cause, str(error)):
+            self._cancel_pending()
+            self._tell(error)
+            if self._session._wire is None:
+                self.lost(str(error))
+            else:
+                self._wire.abort()
+
+    def _tell(self, error: WebSocketError) -> None:
+        self._told = True
+        self._error = error
+        if self._called and not isinstance(error, Redirected):
+            self._session._call_quietly("onHandshakeFailed", self._session.onHandshakeFailed, error)
+
+    def _raised(self, name: str, error: BaseException) -> None:
+        self._session._log_failure(name, error)
+        failed = HandshakeError(f"{name} raised")
+        failed.__cause__ = error
+        self.fail(CloseCause.HANDSHAKE_FAILED, failed)
 
     def _timed_out(self) -> None:
+        if self._body is not None:
+            self._refused()
+            return
         seconds = self._session._options.openHandshakeTimeout
         self.fail(CloseCause.OPEN_TIMEOUT, HandshakeTimeout(f"not open within {seconds:g} s"))
-
-    def fail(
-        self, cause: CloseCause, error: WebSocketError, *, log: bool = True, finish: bool = False
-    ) -> None:
-        """It will not open: tell the application why, then end TCP."""
-        if not self._ends(cause, str(error)):
-            return
-        self._error = error
-        session = self._session
-        self._cancel_pending(session)
-        if self._called and not isinstance(error, Redirected):
-            session._call_quietly("onHandshakeFailed", session.onHandshakeFailed, error)
-        if session._wire is None:
-            self.lost(str(error))
-        elif finish:
-            session._wire.finish()
-            session._give_up_closing_later()
-        else:
-            session._wire.abort()
 
     def not_connected(self, error: ConnectError) -> None:
         """No TCP connection could be made."""
         self.fail(CloseCause.CONNECT_FAILED, error)
 
+    def shut_down(self) -> None:
+        """The factory shuts down: there is nothing to wait for."""
+        self.drop()
+
+    def drop(self) -> None:
+        """The application ends it; it is called back, and what it is asked cancelled, later."""
+        self._ends(CloseCause.DROPPED, _DROPPED)
+        if self._session._wire is None:
+            self._session._flavour.soon(partial(self.lost, _DROPPED))
+        else:
+            self._wire.abort()
+
     def eof(self) -> None:
         """The server closed."""
-        if self._body is not None and self._over is None:
-            self._body[1].eof()
+        if self._over is None and self._body is not None:
             self._refused()
-            return
-        self.fail(CloseCause.CONNECTION_LOST, HandshakeError("the server closed during the opening handshake"))
+        elif self._over is None:
+            left = HandshakeError("the server closed during the opening handshake")
+            self.fail(CloseCause.CONNECTION_LOST, left)
 
     def lost(self, reason: str) -> None:
         """TCP is gone."""
         if self._over is None and self._body is not None:
-            self._body[1].eof()
             self._refused()
         self.fail(CloseCause.CONNECTION_LOST, HandshakeError(f"lost during the opening handshake: {reason}"))
-        assert self._over is not None and self._error is not None
+        self._stop()
+        self._cancel_pending()
+        if not self._told:
+            self._tell(self._error)
+        assert self._over is not None
         self._session._open_failed(self._over, self._error, self._called)
+
+
+def _changed(details: Connecting, answer: object) -> Connecting:
+    """What onConnecting returned; the URL may be text."""
+    if answer is None:
+        return details
+    if not isinstance(answer, Connecting):
+        raise TypeError(f"onConnecting returned {_kind(answer)}, not None or Connecting")
+    return replace(answer, url=parse_url(answer.url)) if isinstance(answer.url, str) else answer
 
 
 def _choice(answer: object) -> tuple[str | None, Sequence[tuple[str, str]]]:
@@ -419,10 +502,21 @@ def _choice(answer: object) -> tuple[str | None, Sequence[tuple[str, str]]]:
     if answer is None or isinstance(answer, str):
         return answer, ()
     if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[0], str | None):
-        return answer[0], tuple(Headers(answer[1] or ()))
-    raise Refused(500, "Internal Server Error", log=f"onConnect returned {answer!r}, not None, str or (str, headers)")
+        try:
+            return answer[0], tuple(Headers(answer[1] or ()))
+        except (TypeError, ValueError, AttributeError):
+            pass
+    raise _internal_error(f"onConnect returned {_kind(answer)}, not None, a subprotocol or (subprotocol, headers)")
 
 
-def _plain_response(response: Response) -> bytes:
-    headers = [("Connection", "close"), ("Content-Length", str(len(response.body))), *response.headers]
-    return encode_response(response.status, response.reason, headers, response.body)
+def _kind(answer: object) -> str:
+    # Not its value: it may hold a cookie, and this goes to the log.
+    return f"something of type {type(answer).__name__}"
+
+
+def _internal_error(log: str) -> Refused:
+    return Refused(500, phrase(500), body="Internal Server Error\n", log=log)
+
+
+def _shutting_down() -> Refused:
+    return Refused(503, phrase(503), {"Retry-After": RETRY_AFTER_SECONDS}, log="the factory is shutting down")

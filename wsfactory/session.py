@@ -1,19 +1,21 @@
-"""One connection with its application: connection + inbox + outbox + your callbacks.
+"""One connection with its application: your callbacks, and the calls that you make.
 
-From below (a flavour) come ``data_received``, ``eof_reached``, ``transport_lost``, ``writable``; from above the calls that
-users make.  The order of callbacks is onConnecting, onConnect, onOpen, messages, onClose: no message before onOpen is
-done, onClose exactly once and last.  No callback runs inside a call that the user makes.  No socket, no clock.
+From below (a flavour) come ``connected``, ``data_received``, ``eof_reached``, ``transport_lost``, ``writable``; from
+above the calls that users make.  The order of callbacks is onConnecting, onConnect, onOpen, messages, onClose: no
+message before onOpen is done, onClose exactly once and last.  No callback runs inside a call that the user makes.  No
+socket, no clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from wsfactory._codec import is_utf8
 from wsfactory.callbacks import call
 from wsfactory.connection import Connection, State
-from wsfactory.errors import ConnectionClosed, HandshakeError, InvalidPayload, InvalidState, WebSocketError
+from wsfactory.errors import ConnectionClosed, InvalidPayload, InvalidState, WebSocketError
 from wsfactory.events import CloseCause, CloseInfo
 from wsfactory.frames import MAX_CONTROL_PAYLOAD, CloseCode, Opcode
 from wsfactory.inbox import Inbox
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from wsfactory.http11 import Request, Response
     from wsfactory.options import Options
 
-__all__ = ["ClientSession", "ServerSession", "Session"]
+__all__ = ["ClientSession", "Conversation", "ServerSession", "Session"]
 
 Payload = bytes | bytearray | memoryview
 _TEXT = int(Opcode.TEXT)
@@ -44,19 +46,12 @@ class Session:
     """
 
     __slots__ = (
-        "_closing",
-        "_connection",
-        "_drains",
+        "_conversation",
         "_flavour",
-        "_inbox",
         "_opened",
         "_opening",
         "_options",
-        "_outbox",
-        "_own_pong",
         "_paused",
-        "_slow",
-        "_told",
         "_wire",
         "closeInfo",
         "factory",
@@ -67,6 +62,7 @@ class Session:
     factory: SharedFactory[Session]
     closeInfo: CloseInfo | None
     subprotocol: str | None
+    _paused: bool
 
     # The callbacks; each may be a plain function, an async def, or return a Deferred or Future.
 
@@ -99,31 +95,24 @@ class Session:
         Text is ``str`` or UTF-8 bytes, binary is bytes, bytearray or memoryview (copied).  Raises ``ConnectionClosed``
         once closing has begun, ``InvalidState`` before onOpen, ``InvalidPayload`` for text that is not UTF-8.
         """
-        connection = self._connection
-        if connection is None or connection.state is not State.OPEN:
+        conversation = self._conversation
+        if conversation is None or conversation.connection.state is not State.OPEN:
             raise self._not_open()
         if isBinary:
-            self._outbox.message(_BINARY, payload if type(payload) is bytes else _binary(payload))
+            conversation.outbox.message(_BINARY, payload if type(payload) is bytes else _bytes_of(payload))
         else:
-            self._outbox.message(_TEXT, _text(payload))
+            conversation.outbox.message(_TEXT, _text(payload))
 
     def sendPing(self, payload: Payload = b"") -> None:
         """Send a Ping, ahead of waiting messages; *payload* has at most 125 bytes."""
-        self._control(Opcode.PING, payload)
+        self._open_conversation().outbox.control(Opcode.PING, _control_payload(payload))
 
     def sendPong(self, payload: Payload = b"") -> None:
         """Send an unsolicited Pong; within ``onPing`` the one that is sent anyway is not sent twice."""
-        if self._own_pong is None or self._own_pong != payload:
-            self._control(Opcode.PONG, payload)
-
-    def _control(self, opcode: int, payload: Payload) -> None:
-        if self._connection is None or self._connection.state is not State.OPEN:
-            raise self._not_open()
-        data = _binary(payload)
-        # 5.5: "All control frames MUST have a payload length of 125 bytes or less"
-        if len(data) > MAX_CONTROL_PAYLOAD:
-            raise ValueError(f"a control frame's payload has {len(data)} bytes: at most {MAX_CONTROL_PAYLOAD} are allowed")
-        self._outbox.control(opcode, data)
+        conversation = self._open_conversation()
+        data = _control_payload(payload)
+        if data not in conversation.answering:
+            conversation.outbox.control(Opcode.PONG, data)
 
     def sendClose(self, code: int | None = 1000, reason: str = "") -> None:
         """Begin the closing handshake, behind everything already sent; nothing happens once closing has begun.
@@ -131,59 +120,67 @@ class Session:
         *code* is one of 1000-1003, 1007-1014, 3000-4999, or None for a Close frame without one.  Raises ``ValueError``
         for any other, and ``InvalidState`` before onOpen.
         """
-        if self._connection is None:
+        if self._conversation is not None:
+            self._conversation.connection.close(code, reason)
+        elif not self._has_failed():
             raise self._not_open()
-        self._connection.close(code, reason)
 
     def dropConnection(self, abort: bool = False) -> None:
         """End the connection without a Close frame: behind what waits, or at once (*abort*)."""
-        if self._connection is not None:
-            self._connection.drop(CloseCause.DROPPED, "dropped by the application", abort)
+        if self._conversation is not None:
+            self._conversation.connection.drop(CloseCause.DROPPED, "dropped by the application", abort)
         elif self._opening is not None:
-            self._opening.fail(CloseCause.DROPPED, HandshakeError("dropped by the application"))
+            self._opening.drop()
 
     def flush(self) -> None:
         """Hand over what waits now, even during a read, at whose end it would leave anyway."""
-        if self._outbox is not None:
-            self._outbox.flush()
+        if self._conversation is not None:
+            self._conversation.outbox.flush()
 
     def drain(self) -> Future:
         """Return an awaitable that is done while the send buffer is not above its high mark.
 
-        It fails with ``ConnectionClosed`` once closing has begun.
+        It fails with ``ConnectionClosed`` once closing has begun, with ``InvalidState`` before onOpen.
         """
         future = self._flavour.futures.create()
-        if self._connection is None or self._connection.state is not State.OPEN:
+        conversation = self._conversation
+        if conversation is None or conversation.connection.state is not State.OPEN:
             self._flavour.futures.reject(future, self._not_open())
-        elif self._outbox.over:
-            self._drains = [*(self._drains or ()), future]
         else:
-            self._flavour.futures.resolve(future)
+            conversation.drain(future)
         return future
 
     @property
     def bufferedAmount(self) -> int:
         """How many bytes are accepted for sending and not known to have left."""
-        return self._outbox.buffered if self._outbox is not None else 0
+        return self._conversation.outbox.buffered if self._conversation is not None else 0
 
     @property
     def isOpen(self) -> bool:
         """Whether messages may be sent now."""
-        return self._connection is not None and self._connection.state is State.OPEN
+        return self._conversation is not None and self._conversation.connection.state is State.OPEN
 
     # Receiving.
 
     def pauseReceiving(self) -> None:
-        """Let no further ``onMessage`` begin until ``resumeReceiving``; the queue's bound then holds the peer back."""
-        if not self._paused:
-            self._paused = True
-            self._inbox.hold()
+        """Let no further ``onMessage`` begin until ``resumeReceiving``; the queue's bound then holds the peer back.
+
+        When the connection is lost the pause ends: what had arrived is handed out, and ``onClose`` called.
+        """
+        conversation = self._conversation
+        if self._paused or (conversation is not None and conversation.connection.state is State.CLOSED):
+            return
+        self._paused = True
+        if conversation is not None:
+            conversation.inbox.hold()
 
     def resumeReceiving(self) -> None:
         """Go on after ``pauseReceiving``."""
-        if self._paused:
-            self._paused = False
-            self._flavour.soon(self._inbox.release)
+        if not self._paused:
+            return
+        self._paused = False
+        if self._conversation is not None:
+            self._conversation.later(self._conversation.inbox.release)
 
     # What the flavour reports.
 
@@ -192,18 +189,11 @@ class Session:
         self.factory = factory
         self._flavour: Flavour = factory.flavour
         self._options: Options = factory.options
-        self._wire: Transport = None  # type: ignore[assignment]
-        self._connection: Connection | None = None
+        self._wire: Transport | None = None
         self._opening: ServerOpening | ClientOpening | None = None
-        self._inbox = Inbox(self, self._options.maxQueue, self._options.maxQueueBytes)
-        self._outbox: Outbox = None  # type: ignore[assignment]
-        self._closing: ProgressDeadline | None = None
-        self._slow: Deadline | None = None
-        self._drains: list[Future] | None = None
+        self._conversation: Conversation | None = None
         self._opened: Future | None = None
-        self._own_pong: bytes | None = None
         self._paused = False
-        self._told = False
         self.closeInfo = None
         self.subprotocol = None
 
@@ -214,45 +204,29 @@ class Session:
 
     def data_received(self, data: bytes) -> None:
         """Bytes arrived; all replies to them leave in one write."""
-        connection = self._connection
-        if connection is None:
-            if self._opening is not None:
-                self._opening.receive(data)
-            return
-        self._outbox.cork()
-        try:
-            connection.receive(data)
-        finally:
-            self._outbox.uncork()
+        if self._conversation is not None:
+            self._conversation.receive(data)
+        elif self._opening is not None:
+            self._opening.receive(data)
 
     def eof_reached(self) -> None:
         """The peer shut down its sending side; it may hear us yet."""
-        if self._connection is not None:
-            self._connection.eof()
+        if self._conversation is not None:
+            self._conversation.connection.eof()
         elif self._opening is not None:
             self._opening.eof()
 
     def writable(self) -> None:
         """The transport has room again."""
-        if self._outbox is not None:
-            self._outbox.writable()
+        if self._conversation is not None:
+            self._conversation.outbox.writable()
 
     def transport_lost(self, reason: str) -> None:
         """TCP is gone; what had arrived is still delivered, then onClose is called."""
-        if self._closing is not None:
-            self._closing.cancel()
-        connection = self._connection
-        if connection is None:
-            if self._opening is not None:
-                self._opening.lost(reason)
-            return
-        connection.lost(CloseCause.CONNECTION_LOST, reason)
-        self._outbox.discard()
-        self._reject_drains()
-        if self._paused:
-            self._paused = False
-            self._inbox.release()
-        self._inbox.advance()
+        if self._conversation is not None:
+            self._conversation.lost(reason)
+        elif self._opening is not None:
+            self._opening.lost(reason)
 
     def _begin_opening(self) -> None:
         """TCP is connected: the opening handshake starts."""
@@ -265,42 +239,22 @@ class Session:
 
     # What the opening reports.
 
-    def _open(self, subprotocol: str | None, rest: bytes) -> None:
+    def _open(self, subprotocol: str | None, rest: bytes) -> Conversation:
         """The opening handshake succeeded; *rest* came behind its head."""
-        options = self._options
         self._opening = None
         self.subprotocol = subprotocol
-        self._outbox = Outbox(self, self._wire, self.factory.encoder, options.writeLimit, options.autoFragmentSize)
-        self._connection = Connection(self.is_client, options, self)
-        self._inbox.hold()
+        assert self._wire is not None
+        conversation = self._conversation = Conversation(self, self._wire)
         self.factory._session_opened(self)
-        self._outbox.cork()
-        try:
-            call(self._flavour.futures, self.onOpen, done=self._on_open_done, failed=self._on_open_failed)
-            self._tell_opened(None)
-            if rest:
-                self._connection.receive(rest)
-        finally:
-            self._outbox.uncork()
-
-    def _on_open_done(self, result: object) -> None:
-        self._inbox.release()
-
-    def _on_open_failed(self, error: BaseException) -> None:
-        self._application_failed("onOpen", error)
-        self._inbox.release()
+        conversation.begin(rest)
+        return conversation
 
     def _open_failed(self, info: CloseInfo, error: WebSocketError, tell: bool) -> None:
         """It will never open; *tell*: the application was called, so it hears the end."""
         self._opening = None
-        if self._told:
-            return
-        self._told = True
-        self.closeInfo = info
-        self.factory._session_ended(self, info)
-        if tell:
-            self._call_quietly("onClose", self.onClose, info.wasClean, info.code, info.reason)
-        self._tell_opened(error)
+        if self.closeInfo is None:
+            self._ended(info, tell)
+            self._tell_opened(error)
 
     def _tell_opened(self, error: WebSocketError | None) -> None:
         opened, self._opened = self._opened, None
@@ -311,179 +265,68 @@ class Session:
         else:
             self._flavour.futures.reject(opened, error)
 
-    # What the connection says (events.Owner).
-
-    @property
-    def message(self) -> Callable[[bytes, bool], object]:
-        """Where the codec delivers messages."""
-        return self._inbox.deliver
-
-    def ping(self, payload: bytes) -> None:
-        # 5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in response, unless it already
-        # received a Close frame."
-        self._outbox.control(Opcode.PONG, payload)
-        self._own_pong = payload
-        try:
-            self._call_quietly("onPing", self.onPing, payload)
-        finally:
-            self._own_pong = None
-
-    def pong(self, payload: bytes) -> None:
-        self._call_quietly("onPong", self.onPong, payload)
-
-    def send_close(self, payload: bytes | None) -> None:
-        self._outbox.close(payload)
-
-    def closing(self) -> None:
-        self._reject_drains()
-        self._give_up_closing_later()
-
-    def end_tcp(self) -> None:
-        self._wire.finish()
-        self._wire.resume()
-
-    def await_eof(self) -> None:
-        self._wire.resume()
-
-    def drop(self) -> None:
-        self._wire.abort()
-
-    def _give_up_closing_later(self) -> None:
-        seconds = self._options.closeHandshakeTimeout
-        if seconds is not None and self._closing is None:
-            self._closing = ProgressDeadline(self._flavour.wheel, seconds, self._unsent, self._give_up_closing)
-
-    def _unsent(self) -> int:
-        waiting = self._outbox.waiting if self._outbox is not None else 0
-        return waiting + self._wire.unsent()
-
-    def _give_up_closing(self) -> None:
-        if self._connection is not None:
-            self._connection.give_up(CloseCause.CLOSE_TIMEOUT, "the closing handshake timed out")
-        self._wire.abort()
-
-    # What the inbox says (inbox.InboxOwner).
-
-    def handle(self, payload: bytes, is_binary: bool) -> Future | None:
-        try:
-            result = self.onMessage(payload, is_binary)
-        except Exception as error:
-            self._application_failed("onMessage", error)
-            return None
-        return None if result is None else self._flavour.futures.from_result(result)
-
-    def watch(self, future: Future, done: Callable[[], None]) -> None:
-        def failed(error: BaseException) -> None:
-            self._application_failed("onMessage", error)
-            done()
-
-        self._flavour.futures.watch(future, lambda _: done(), failed)
-
-    def inbox_full(self) -> None:
-        if self._connection is not None and self._connection.state is not State.CLOSED:
-            self._wire.pause()
-        if self._slow is None:
-            self._slow = self._flavour.wheel.after(SLOW_APPLICATION_SECONDS, self._log_slow_application)
-
-    def inbox_room(self) -> None:
-        if self._slow is not None:
-            self._slow.cancel()
-            self._slow = None
-        connection = self._connection
-        assert connection is not None
-        self._outbox.cork()
-        try:
-            connection.resume()
-        finally:
-            self._outbox.uncork()
-        if not self._inbox.stopped and connection.state is not State.CLOSED:
-            self._wire.resume()
-
-    def inbox_empty(self) -> None:
-        if self._connection is not None and self._connection.state is State.CLOSED:
-            self._finish(self._connection.close_info)
-
-    def _log_slow_application(self) -> None:
-        self._flavour.log.warn(
-            "{protocol}: the queue has been full for {seconds:.0f} s while onMessage is handling a message; a callback that"
-            " awaits a later message of its own connection never gets it: start a task for that",
-            protocol=type(self).__qualname__,
-            seconds=SLOW_APPLICATION_SECONDS,
-        )
-
-    # What the outbox says (outbox.OutboxOwner).
-
-    def send_paused(self) -> None:
-        self._flavour.soon(lambda: self._call_quietly("onSendPaused", self.onSendPaused))
-
-    def send_resumed(self) -> None:
-        self._flavour.soon(lambda: self._call_quietly("onSendResumed", self.onSendResumed))
-        drains, self._drains = self._drains, None
-        for future in drains or ():
-            self._flavour.futures.resolve(future)
-
-    def close_sent(self) -> None:
-        if self._connection is not None:
-            self._connection.close_sent()
-
     # The end.
 
     def _shut_down(self, code: int) -> None:
         """The factory shuts down: close this connection."""
-        if self._connection is not None:
-            self._connection.close(code, "", CloseCause.SHUTDOWN)
+        if self._conversation is not None:
+            self._conversation.connection.close(code, "", CloseCause.SHUTDOWN)
+        elif self._opening is not None:
+            self._opening.shut_down()
 
-    def _finish(self, info: CloseInfo) -> None:
-        """Call onClose, once."""
-        if self._told:
-            return
-        self._told = True
-        if self._slow is not None:
-            self._slow.cancel()
+    def _is_lost(self) -> bool:
+        """Whether TCP is gone; the application may still be handling what had arrived."""
+        return self._conversation is not None and self._conversation.connection.state is State.CLOSED
+
+    def _ended(self, info: CloseInfo, tell: bool) -> None:
+        """It is over: count it, and *tell* the application."""
         self.closeInfo = info
         self.factory._session_ended(self, info)
-        self._call_quietly("onClose", self.onClose, info.wasClean, info.code, info.reason)
+        told = partial(self.factory._session_told, self)
+        if tell:
+            self._call_quietly("onClose", self.onClose, info.wasClean, info.code, info.reason, then=told)
+        else:
+            told()
 
-    def _application_failed(self, name: str, error: BaseException) -> None:
-        """A callback raised: log it, close with 1011 (but not for sending on what is closing anyway)."""
-        connection = self._connection
-        assert connection is not None
-        if isinstance(error, ConnectionClosed) and connection.state is not State.OPEN:
-            return
-        self._log_failure(name, error)
-        connection.fail(CloseCode.INTERNAL_ERROR, "internal error", CloseCause.APPLICATION_ERROR)
-        self._inbox.discard()
+    def _call_quietly(
+        self, name: str, callback: Callable[..., object], *args: object, then: Callable[[], object] | None = None
+    ) -> None:
+        """Call a callback whose exceptions change nothing; *then* once it is done."""
 
-    def _call_quietly(self, name: str, callback: Callable[..., object], *args: object) -> None:
-        """Call a callback whose exceptions change nothing."""
-        call(
-            self._flavour.futures,
-            callback,
-            *args,
-            done=_nothing,
-            failed=lambda error: self._log_failure(name, error),
-        )
+        def failed(error: BaseException) -> None:
+            self._log_failure(name, error)
+            done()
+
+        def done(_: object = None) -> None:
+            if then is not None:
+                then()
+
+        call(self._flavour.futures, callback, *args, done=done, failed=failed)
 
     def _log_failure(self, name: str, error: BaseException) -> None:
         self._flavour.log.failure("{protocol}.{name} raised", error, protocol=type(self).__qualname__, name=name)
 
-    def _reject_drains(self) -> None:
-        drains, self._drains = self._drains, None
-        for future in drains or ():
-            self._flavour.futures.reject(future, ConnectionClosed())
+    def _open_conversation(self) -> Conversation:
+        conversation = self._conversation
+        if conversation is None or conversation.connection.state is not State.OPEN:
+            raise self._not_open()
+        return conversation
 
     def _not_open(self) -> WebSocketError:
-        if self._connection is None and self.closeInfo is None:
+        if self._conversation is None and not self._has_failed():
             return InvalidState("the connection is not open yet: send from onOpen on")
         return ConnectionClosed("the connection is closing or closed", self.closeInfo)
 
+    def _has_failed(self) -> bool:
+        return self.closeInfo is not None or (self._opening is not None and self._opening.over)
+
     def _add_traffic(self, total: Counters) -> None:
         """Add this connection's messages and bytes to *total*."""
-        if self._connection is not None:
-            total.messages_received += self._connection.decoder.messages
-            total.bytes_received += self._connection.decoder.payload_bytes
-            total.messages_sent += self._outbox.messages_sent
-            total.bytes_sent += self._outbox.bytes_sent
+        if self._conversation is not None:
+            total.messages_received += self._conversation.connection.decoder.messages
+            total.bytes_received += self._conversation.connection.decoder.payload_bytes
+            total.messages_sent += self._conversation.outbox.messages_sent
+            total.bytes_sent += self._conversation.outbox.bytes_sent
 
 
 class ServerSession(Session):
@@ -495,8 +338,8 @@ class ServerSession(Session):
     def onConnect(self, request: Request) -> object:
         """A client asks to connect.
 
-        Return None, a subprotocol, or (subprotocol, headers); raise ``ConnectionDeny`` to refuse.  Without an answer the
-        first of the factory's subprotocols that the client offered is taken.
+        Return None, a subprotocol, or (subprotocol, headers); raise ``ConnectionDeny`` to refuse.  Without an answer
+        the first of the factory's subprotocols that the client offered is taken.
         """
 
     def processRequest(self, request: Request) -> object:
@@ -523,7 +366,10 @@ class ClientSession(Session):
         """The connection will not open: *error* is a ``HandshakeError`` with the refusal, or a ``ConnectError``."""
 
     def _begin_opening(self) -> None:
-        if self._opening is None:
+        if self.closeInfo is not None and self._wire is not None:
+            # It was given up while TCP was being connected.
+            self._wire.abort()
+        elif self._opening is None:
             self._prepare(self.factory.details, self._send_request)
         else:
             self._send_request()
@@ -542,11 +388,284 @@ class ClientSession(Session):
             self._opening.send()
 
 
-def _nothing(result: object) -> None:
-    pass
+class Conversation:
+    """An open connection, between its codec, its two queues and the application.
+
+    Connection, inbox and outbox report to it; it belongs to one ``Session``, whose callbacks it calls, and keeps those
+    names of theirs away from the users' own.
+    """
+
+    __slots__ = (
+        "_agenda",
+        "_closing",
+        "_drains",
+        "_flavour",
+        "_greeting",
+        "_handling",
+        "_session",
+        "_slow",
+        "_wire",
+        "answering",
+        "connection",
+        "inbox",
+        "outbox",
+    )
+
+    def __init__(self, session: Session, wire: Transport) -> None:
+        options = session._options
+        self._session = session
+        self._flavour = session._flavour
+        self._wire = wire
+        self._agenda: list[Callable[[], object]] | None = None
+        self._closing: ProgressDeadline | None = None
+        self._slow: Deadline | None = None
+        self._drains: list[Future] | None = None
+        self._greeting = True
+        self._handling = 0
+        # The Pings whose onPing is under way.
+        self.answering: tuple[bytes, ...] = ()
+        self.inbox = Inbox(self, options.maxQueue, options.maxQueueBytes)
+        self.outbox = Outbox(self, wire, session.factory.encoder, options.writeLimit, options.autoFragmentSize)
+        self.connection = Connection(session.is_client, options, self)
+
+    def begin(self, rest: bytes) -> None:
+        """Call onOpen; no message is handed out before it is done, also none of *rest*."""
+        session = self._session
+        self.inbox.hold()
+        if session._paused:
+            self.inbox.hold()
+        self.outbox.cork()
+        try:
+            call(self._flavour.futures, session.onOpen, done=self._greeted, failed=self._greeting_failed)
+            session._tell_opened(None)
+            if rest:
+                self.connection.receive(rest)
+        finally:
+            self.outbox.uncork()
+
+    def _greeted(self, _: object = None) -> None:
+        self._greeting = False
+        self.inbox.release()
+
+    def _greeting_failed(self, error: BaseException) -> None:
+        self._application_failed("onOpen", error)
+        self._greeted()
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes from the wire; all replies to them leave in one write."""
+        self.outbox.cork()
+        try:
+            self.connection.receive(data)
+        finally:
+            self.outbox.uncork()
+
+    def drain(self, future: Future) -> None:
+        """Resolve *future* once the send buffer has been at its low mark."""
+        if not self.outbox.over:
+            self._flavour.futures.resolve(future)
+        elif self._drains is None:
+            self._drains = [future]
+        else:
+            self._drains.append(future)
+
+    def later(self, step: Callable[[], object]) -> None:
+        """Take *step* soon, in the order of these calls, and not inside the call that the user is making."""
+        if self._agenda is None:
+            self._agenda = []
+            self._flavour.soon(self._take_steps)
+        self._agenda.append(step)
+
+    def _take_steps(self) -> None:
+        steps, self._agenda = self._agenda, None
+        for step in steps or ():
+            step()
+
+    def lost(self, reason: str) -> None:
+        """TCP is gone: hand out what had arrived, then call onClose."""
+        self._take_steps()
+        if self._closing is not None:
+            self._closing.cancel()
+        self.connection.lost(CloseCause.CONNECTION_LOST, reason)
+        self.outbox.discard()
+        self._reject_drains()
+        if self._session._paused:
+            self._session._paused = False
+            self.inbox.release()
+        self.inbox.advance()
+        self._session.factory._session_lost()
+
+    # What the connection says (events.Owner).
+
+    @property
+    def message(self) -> Callable[[bytes, bool], object]:
+        """Where the codec delivers messages."""
+        return self.inbox.deliver
+
+    def ping(self, payload: bytes) -> None:
+        """Answer a Ping, and tell of it."""
+        # 5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in response, unless it already
+        # received a Close frame."
+        self.outbox.control(Opcode.PONG, payload)
+        self.answering = (*self.answering, payload)
+        self._session._call_quietly("onPing", self._session.onPing, payload, then=partial(self._answered, payload))
+
+    def _answered(self, payload: bytes) -> None:
+        answering = list(self.answering)
+        answering.remove(payload)
+        self.answering = tuple(answering)
+
+    def pong(self, payload: bytes) -> None:
+        """Tell of a Pong."""
+        self._session._call_quietly("onPong", self._session.onPong, payload)
+
+    def send_close(self, payload: bytes | None) -> None:
+        """Send a Close frame behind what waits."""
+        self.outbox.close(payload)
+
+    def closing(self) -> None:
+        """It is no longer open: nobody need wait for the send buffer, and the closing deadline runs."""
+        self.later(self._reject_drains)
+        seconds = self._session._options.closeHandshakeTimeout
+        if seconds is not None:
+            self._closing = ProgressDeadline(self._flavour.wheel, seconds, self._unsent, self._give_up_closing)
+
+    def end_tcp(self) -> None:
+        """Shut down our sending side, discard what comes until EOF."""
+        self._wire.finish()
+        self._wire.resume()
+
+    def await_eof(self) -> None:
+        """Discard what comes until EOF."""
+        self._wire.resume()
+
+    def drop(self) -> None:
+        """Abort the transport."""
+        self._wire.abort()
+
+    def _unsent(self) -> int:
+        return self.outbox.waiting + self._wire.unsent()
+
+    def _give_up_closing(self) -> None:
+        self.connection.give_up(CloseCause.CLOSE_TIMEOUT, "the closing handshake timed out")
+        self._wire.abort()
+
+    # What the inbox says (inbox.InboxOwner).
+
+    def handle(self, payload: bytes, is_binary: bool) -> Future | None:
+        """Call onMessage."""
+        try:
+            result = self._session.onMessage(payload, is_binary)
+        except Exception as error:
+            self._application_failed("onMessage", error)
+            return None
+        return None if result is None else self._flavour.futures.from_result(result)
+
+    def watch(self, future: Future, done: Callable[[], None]) -> None:
+        """Call *done* once onMessage is done."""
+        self._handling += 1
+        if self._slow is not None:
+            self._watch_application()
+
+        def finished(_: object = None) -> None:
+            self._handling -= 1
+            done()
+
+        def failed(error: BaseException) -> None:
+            self._application_failed("onMessage", error)
+            finished()
+
+        self._flavour.futures.watch(future, finished, failed)
+
+    def inbox_full(self) -> None:
+        """Stop reading."""
+        if self.connection.state is not State.CLOSED:
+            self._wire.pause()
+        self._watch_application()
+
+    def inbox_room(self) -> None:
+        """Read on, first what the codec has kept."""
+        self._unwatch_application()
+        self.receive_kept()
+        if not self.inbox.stopped and self.connection.state is not State.CLOSED:
+            self._wire.resume()
+
+    def receive_kept(self) -> None:
+        """Take the bytes that the codec was stopped before."""
+        self.outbox.cork()
+        try:
+            self.connection.resume()
+        finally:
+            self.outbox.uncork()
+
+    def inbox_empty(self) -> None:
+        """Everything is handled: if TCP is gone, too, it is over."""
+        if self.connection.state is State.CLOSED and not self._greeting and self._session.closeInfo is None:
+            self._unwatch_application()
+            self._session._ended(self.connection.close_info, tell=True)
+
+    def _watch_application(self) -> None:
+        """The queue is full: watch how long the message takes that is being handled."""
+        self._unwatch_application()
+        self._slow = self._flavour.wheel.after(SLOW_APPLICATION_SECONDS, self._log_slow_application)
+
+    def _unwatch_application(self) -> None:
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None
+
+    def _log_slow_application(self) -> None:
+        # Where nothing is being handled, the application has paused on purpose.
+        if self._handling:
+            self._flavour.log.warn(
+                "{protocol}: onMessage has been handling one message for {seconds:.0f} s while the queue is full; if it"
+                " awaits a later message of its own connection that never comes: start a task for that",
+                protocol=type(self._session).__qualname__,
+                seconds=SLOW_APPLICATION_SECONDS,
+            )
+
+    # What the outbox says (outbox.OutboxOwner).
+
+    def send_paused(self) -> None:
+        """Tell of the high mark."""
+        self.later(partial(self._session._call_quietly, "onSendPaused", self._session.onSendPaused))
+
+    def send_resumed(self) -> None:
+        """Tell of the low mark."""
+        self.later(partial(self._session._call_quietly, "onSendResumed", self._session.onSendResumed))
+        drains, self._drains = self._drains, None
+        for future in drains or ():
+            self._flavour.futures.resolve(future)
+
+    def close_sent(self) -> None:
+        """The Close frame has left."""
+        self.connection.close_sent()
+
+    def _reject_drains(self) -> None:
+        drains, self._drains = self._drains, None
+        for future in drains or ():
+            self._flavour.futures.reject(future, ConnectionClosed("the connection is closing or closed"))
+
+    def _application_failed(self, name: str, error: BaseException) -> None:
+        """A callback raised: log it, close with 1011, hand out nothing more."""
+        is_open = self.connection.state is State.OPEN
+        # Whoever answers on what is closing anyway has done nothing wrong.
+        if isinstance(error, ConnectionClosed) and not is_open:
+            return
+        self._session._log_failure(name, error)
+        if is_open:
+            self.connection.fail(CloseCode.INTERNAL_ERROR, "internal error", CloseCause.APPLICATION_ERROR)
+        self.inbox.discard()
 
 
-def _binary(payload: object) -> bytes:
+def _control_payload(payload: object) -> bytes:
+    data = _bytes_of(payload)
+    # 5.5: "All control frames MUST have a payload length of 125 bytes or less"
+    if len(data) > MAX_CONTROL_PAYLOAD:
+        raise ValueError(f"a control frame's payload has {len(data)} bytes: {MAX_CONTROL_PAYLOAD} are allowed")
+    return data
+
+
+def _bytes_of(payload: object) -> bytes:
     if not isinstance(payload, bytes | bytearray | memoryview):
         raise TypeError(f"a binary payload is bytes, bytearray or memoryview, not {type(payload).__name__}")
     return bytes(payload)
@@ -559,7 +678,7 @@ def _text(payload: object) -> bytes:
         except UnicodeEncodeError as error:
             raise InvalidPayload(f"the text cannot be encoded as UTF-8: {error}") from None
     if not isinstance(payload, bytes | bytearray | memoryview):
-        raise TypeError(f"a text payload is str, or UTF-8 as bytes, bytearray or memoryview, not {type(payload).__name__}")
+        raise TypeError(f"text is str, or UTF-8 as bytes, bytearray or memoryview, not {type(payload).__name__}")
     data = bytes(payload)
     if not is_utf8(data):
         raise InvalidPayload("the text is not UTF-8; send it with isBinary=True, or encode it")

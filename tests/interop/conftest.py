@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.logger import globalLogPublisher
+from twisted.logger import ILogObserver, globalLogPublisher
+from zope.interface import implementer
 
-sys.path.insert(0, str(Path(__file__).parent))
 pytest.register_assert_rewrite("scenarios", "peering")
 
 from ours import FLAVOURS, OnTwisted  # noqa: E402
@@ -60,9 +58,14 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def logged() -> Iterator[list[dict[str, Any]]]:
     """Return the list of everything that is logged during a test."""
     events: list[dict[str, Any]] = []
-    globalLogPublisher.addObserver(events.append)
+
+    @implementer(ILogObserver)
+    def observe(event: dict[str, Any]) -> None:
+        events.append(event)
+
+    globalLogPublisher.addObserver(observe)
     yield events
-    globalLogPublisher.removeObserver(events.append)
+    globalLogPublisher.removeObserver(observe)
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +73,7 @@ def nothing_raised(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail the test where an exception was logged, unless it is marked so."""
     failures: list[str] = []
 
+    @implementer(ILogObserver)
     def observe(event: dict[str, Any]) -> None:
         if "log_failure" in event:
             failures.append(event["log_failure"].getTraceback())

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.defer import DeferredQueue
-from twisted.internet.interfaces import IListeningPort
 from waiting import within
 
 from wsfactory.session import Session
@@ -75,7 +74,7 @@ class OnTwisted:
 
     def __init__(self) -> None:
         self._factories: list[ServerFactory | ClientFactory] = []
-        self._ports: list[IListeningPort] = []
+        self._ports: list[Any] = []
 
     async def listen(
         self, behaviour: type[Recorder] = Recorder, *, certificate: Certificate | None = None, **options: Any
@@ -84,7 +83,7 @@ class OnTwisted:
         protocol, opens = _mixed(behaviour, ServerProtocol)
         factory = ServerFactory(protocol, **options)
         scheme, tls = ("ws", None) if certificate is None else ("wss", certificate.for_twisted())
-        port = await listen(f"{scheme}://127.0.0.1:0/", factory, tls=tls)
+        port: Any = await listen(f"{scheme}://127.0.0.1:0/", factory, tls=tls)
         self._factories.append(factory)
         self._ports.append(port)
         return Listening(f"{scheme}://127.0.0.1:{port.getHost().port}/", opens, factory)
@@ -103,7 +102,8 @@ class OnTwisted:
         for factory in self._factories:
             factory.shutdown()
             # The second call aborts what the first has begun to close.
-            await within(STOP_SECONDS, factory.shutdown())
+            stopped: Any = factory.shutdown()
+            await within(STOP_SECONDS, stopped)
 
 
 # An asyncio flavour takes its place here, with the reactor that it needs.

@@ -138,8 +138,6 @@ class PeerProcess:
     """One peer in its own process."""
 
     def __init__(self, peer: Peer, log: Path) -> None:
-        from twisted.internet import reactor
-
         self.peer = peer
         self._numbers = itertools.count(1)
         self._answers: dict[int, Deferred[Any]] = {}
@@ -148,9 +146,7 @@ class PeerProcess:
         self._line, theirs = socket.socketpair()
         self._process = _start(HERE / "peers" / f"{peer.name}_peer.py", theirs, log)
         self._line.setblocking(False)
-        self._transport = reactor.adoptStreamConnection(
-            self._line.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: _Line(self))
-        )
+        self._transport = _adopt(self._line, _Line(self))
 
     async def listen(
         self,
@@ -248,9 +244,16 @@ class _Line(LineOnlyReceiver):
         self._process.line_lost()
 
 
+def _adopt(line: socket.socket, protocol: LineOnlyReceiver) -> Any:
+    from twisted.internet import reactor
+
+    adopt = reactor.adoptStreamConnection  # type: ignore[attr-defined]  # any reactor that has file descriptors
+    return adopt(line.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: protocol))
+
+
 def _start(script: Path, line: socket.socket, log: Path) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": str(HERE)}
     with line, log.open("wb") as output:
         return subprocess.Popen(
-            [sys.executable, str(script)], stdin=line, stdout=output, stderr=subprocess.STDOUT, env=environment
+            [sys.executable, str(script)], stdin=line.fileno(), stdout=output, stderr=subprocess.STDOUT, env=environment
         )

@@ -122,7 +122,7 @@ async def we_close(ours: Recorder, peer: PeerConnection, code: int | None) -> No
     assert event["reason"] in (reason, "")
     assert end.clean
     assert ours.closeInfo is not None
-    assert (ours.closeInfo.cause, ours.closeInfo.localCode) == (CloseCause.LOCAL_CLOSE, code)
+    assert (ours.closeInfo.cause, ours.closeInfo.localCode) == (CloseCause.LOCAL_CLOSE, code or NO_STATUS)
 
 
 async def peer_closes(ours: Recorder, peer: PeerConnection, code: int | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from ours import End, OnTwisted
@@ -42,7 +42,7 @@ async def test_our_client_over_tls(ours: OnTwisted, peers: Peers, authority: Aut
     """We talk to a server whose certificate we verify; 1 MiB and the close code pass."""
     listening = await peers(peer).listen(certificate=authority.issue(HERE).files())
     # Its HTTP channel stays the producer of a TLS transport, which therefore never ends the connection.
-    patience = {"closeHandshakeTimeout": 0.2} if "ending TLS" in PEERS[peer].lacks else {}
+    patience: Any = {"closeHandshakeTimeout": 0.2} if "ending TLS" in PEERS[peer].lacks else {}
     session = await ours.connect(listening.url, tls=TLS(trustRoots=str(authority.path)), **patience)
     server = await listening.opens.get()
     await exchange(session, server, pattern(2**20))

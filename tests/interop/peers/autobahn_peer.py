@@ -11,6 +11,7 @@ from autobahn.twisted.websocket import (
     WebSocketServerFactory,
     WebSocketServerProtocol,
 )
+from autobahn.websocket.protocol import WebSocketProtocol
 from autobahn.websocket.types import ConnectionDeny
 from remote import Refused, Remote, as_bytes, run_on_twisted
 from tls_on_twisted import client_endpoint, server_endpoint
@@ -21,9 +22,10 @@ from twisted.internet.defer import Deferred
 PATIENT = {"openHandshakeTimeout": 30, "closeHandshakeTimeout": 30}
 
 
-class Reports:
+class Reports(WebSocketProtocol):
     """Reports what happens on one connection; mixed into both of Autobahn's protocols."""
 
+    factory: Any
     number = 0
     frames = 0
 

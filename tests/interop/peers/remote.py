@@ -110,6 +110,7 @@ def run_on_twisted(make: Callable[[], Remote]) -> None:
         MAX_LENGTH = MAX_LINE
 
         def connectionMade(self) -> None:
+            assert self.transport is not None
             remote.write = self.transport.write
 
         def lineReceived(self, line: bytes) -> None:
@@ -118,5 +119,6 @@ def run_on_twisted(make: Callable[[], Remote]) -> None:
         def connectionLost(self, reason: Failure = connectionDone) -> None:
             reactor.stop()
 
-    reactor.adoptStreamConnection(CONTROL_FD, socket.AF_UNIX, Factory.forProtocol(Line))
+    adopt = reactor.adoptStreamConnection  # type: ignore[attr-defined]  # any reactor that has file descriptors
+    adopt(CONTROL_FD, socket.AF_UNIX, Factory.forProtocol(Line))
     reactor.run()

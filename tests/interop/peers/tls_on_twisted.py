@@ -7,12 +7,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from twisted.internet.endpoints import HostnameEndpoint, SSL4ServerEndpoint, TCP4ServerEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
 
 __all__ = ["client_endpoint", "server_endpoint", "trust_root"]
 
 
-def server_endpoint(reactor: Any, certificate: list[str] | None) -> IStreamServerEndpoint:
+def server_endpoint(reactor: Any, certificate: list[str] | None) -> Any:
     """Return where to listen; *certificate* is its file and its key's."""
     if certificate is None:
         return TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
@@ -26,7 +26,8 @@ def server_endpoint(reactor: Any, certificate: list[str] | None) -> IStreamServe
 def client_endpoint(reactor: Any, url: str, trust: str | None) -> IStreamClientEndpoint:
     """Return where *url* leads; *trust* is the file of the authority's certificate."""
     parts = urlsplit(url)
-    assert parts.hostname
+    assert parts.hostname is not None
+    assert parts.port is not None
     endpoint = HostnameEndpoint(reactor, parts.hostname, parts.port)
     if parts.scheme != "wss":
         return endpoint
