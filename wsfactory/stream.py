@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Self
 
 from wsfactory.callbacks import call
 from wsfactory.errors import ConnectionClosed, InvalidState
-from wsfactory.session import Payload, Session
+from wsfactory.session import Conversation, Payload, Session
 
 if TYPE_CHECKING:
     from wsfactory.factory import SharedFactory
-    from wsfactory.flavour import Future
+    from wsfactory.flavour import Future, Transport
 
 __all__ = ["Stream", "StreamHandler"]
 
@@ -71,7 +71,7 @@ class Stream(Session):
         Raises ``ConnectionClosed`` once closing has begun.
         """
         self.sendMessage(message, isBinary=not isinstance(message, str))
-        if self._outbox.over:
+        if self._conversation is not None and self._conversation.outbox.over:
             await self.drain()
 
     async def close(self, code: int | None = 1000, reason: str = "") -> None:
@@ -79,26 +79,27 @@ class Stream(Session):
 
         Raises ``ValueError`` for a code that may not be sent.
         """
-        if self._connection is not None:
+        if self._conversation is not None:
             self.sendClose(code, reason)
             self._drop_messages()
         await self.wait_closed()
 
     async def wait_closed(self) -> None:
         """Wait until the connection is gone, and what had arrived was taken."""
-        if not self._told:
+        if self.closeInfo is None:
             gone = self._flavour.futures.create()
             self._gone.append(gone)
             await gone
 
     # Messages wait until they are taken.
 
-    def handle(self, payload: bytes, is_binary: bool) -> Future | None:
-        self._next = payload, is_binary
-        return _UNTAKEN
+    def _converse(self, wire: Transport) -> Conversation:
+        return StreamConversation(self, wire)
 
-    def watch(self, future: Future, done: Callable[[], None]) -> None:
-        self._taken = done
+    def _arrived(self, payload: bytes, is_binary: bool, taken: Callable[[], None]) -> None:
+        """A message waits; *taken* says that it does no longer."""
+        self._next = payload, is_binary
+        self._taken = taken
         self._wake()
 
     def _take(self, message: tuple[bytes, bool]) -> tuple[bytes, bool]:
@@ -108,23 +109,14 @@ class Stream(Session):
         return message
 
     def _drop_messages(self) -> None:
-        self._inbox.discard()
+        if self._conversation is not None:
+            self._conversation.inbox.discard()
         if self._next is not None:
             self._take(self._next)
 
     def _wake(self) -> None:
         if self._arrival is not None:
             self._flavour.futures.resolve(self._arrival)
-
-    # The end.
-
-    def closing(self) -> None:
-        super().closing()
-        self._wake()
-
-    def transport_lost(self, reason: str) -> None:
-        super().transport_lost(reason)
-        self._wake()
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:
         self._wake()
@@ -148,15 +140,42 @@ class Stream(Session):
 
     def _serving_failed(self, error: BaseException) -> None:
         self._serving = None
-        self._application_failed("handler", error)
+        if self._conversation is not None:
+            self._conversation._application_failed("the handler", error)
         self._drop_messages()
-
-    def inbox_empty(self) -> None:
-        # While somebody serves it the connection counts as there: what ends last is the handler.
-        if self._serving is None:
-            super().inbox_empty()
 
     def _cut_short(self) -> None:
         super()._cut_short()
         if self._serving is not None:
             self._flavour.futures.cancel(self._serving)
+
+
+class StreamConversation(Conversation):
+    """An open connection whose application is ``recv``."""
+
+    __slots__ = ("_message", "_stream")
+
+    def __init__(self, stream: Stream, wire: Transport) -> None:
+        self._stream = stream
+        self._message = b"", False
+        super().__init__(stream, wire)
+
+    def handle(self, payload: bytes, is_binary: bool) -> Future | None:
+        self._message = payload, is_binary
+        return _UNTAKEN
+
+    def watch(self, future: Future, done: Callable[[], None]) -> None:
+        self._stream._arrived(*self._message, done)
+
+    def closing(self) -> None:
+        super().closing()
+        self.later(self._stream._wake)
+
+    def lost(self, reason: str) -> None:
+        super().lost(reason)
+        self._stream._wake()
+
+    def inbox_empty(self) -> None:
+        # While somebody serves it the connection counts as there: what ends last is the handler.
+        if self._stream._serving is None:
+            super().inbox_empty()
