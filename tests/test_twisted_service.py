@@ -227,7 +227,6 @@ def test_it_closes_every_connection_with_1001_and_waits_for_them() -> None:
 def test_a_second_signal_aborts_what_is_left() -> None:
     service, (client,), fired = stopping(connections=1)
     service._hurry()
-    service._reactor.advance(0)
     client.run()
 
     assert client.wire.aborted
@@ -244,11 +243,12 @@ def test_a_second_signal_waits_for_no_callback() -> None:
     service = service_at("ws://127.0.0.1:8080/")
     service.factory = ServerFactory(Stuck, reactor=testing.Clock())
     service.startService()
-    alone(service.factory).exchange(testing.text("hello"))
+    client = alone(service.factory)
+    client.exchange(testing.text("hello"))
     fired: list[object] = []
     service.stopService().addBoth(fired.append)
     service._hurry()
-    service._reactor.advance(0)
+    client.run()
 
     assert fired == [None]
 
@@ -262,7 +262,6 @@ def test_two_signals_at_once_are_enough() -> None:
     service._hurry()
     fired: list[object] = []
     service.stopService().addBoth(fired.append)
-    service._reactor.advance(0)
     client.run()
 
     assert client.wire.aborted

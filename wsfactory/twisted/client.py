@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from twisted.internet import protocol as twisted_protocol
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IAddress,
+    IReactorTime,
+    ISSLTransport,
+    IStreamClientEndpoint,
+)
 from twisted.python.failure import Failure
 
 from wsfactory.errors import ConnectError, HeaderPairs, InvalidState
@@ -22,6 +26,10 @@ from wsfactory.urls import parse_url
 
 __all__ = ["ClientFactory", "ClientProtocol", "connect"]
 
+# What an attempt may take where openHandshakeTimeout does not bound it.
+CONNECT_SECONDS = 30.0
+NO_PROTOCOL = "the factory has no protocol: ClientFactory(url, MyProtocol), or factory.protocol = MyProtocol"
+
 
 class ClientProtocol(ClientSession, TwistedProtocol):
     """The connection to one server; subclass it and implement ``onMessage`` and the other callbacks you need."""
@@ -30,12 +38,17 @@ class ClientProtocol(ClientSession, TwistedProtocol):
 
     def connectionLost(self, reason: Failure) -> None:
         """TCP is gone; where TLS failed (endpoints connect before it is tried), there never was a connection."""
-        opening = self._opening
-        if isinstance(opening, ClientOpening) and not reason.check(ConnectionDone, ConnectionLost):
-            failed = ConnectError(f"TLS with {self.peer} failed: {_tls_fault(reason.value)}")
-            failed.__cause__ = reason.value
-            opening.not_connected(failed)
+        if isinstance(self._opening, ClientOpening) and ISSLTransport.providedBy(self.transport):
+            self._tell_tls_fault(self._opening, reason.value)
         super().connectionLost(reason)
+
+    def _tell_tls_fault(self, opening: ClientOpening, reason: BaseException | None) -> None:
+        from wsfactory.twisted.certificates import tls_fault
+
+        assert reason is not None
+        fault = tls_fault(self.transport, reason)
+        if fault is not None:
+            opening.not_connected(_connect_error(f"TLS with {self.peer} failed: {fault}", reason))
 
 
 class ClientFactory(SharedFactory[ClientProtocol], twisted_protocol.ClientFactory):
@@ -48,6 +61,8 @@ class ClientFactory(SharedFactory[ClientProtocol], twisted_protocol.ClientFactor
 
     noisy = False
     is_client = True
+    # Twisted's types ask for its own Protocol class; ours provides IProtocol without it.
+    protocol: Callable[..., ClientProtocol] | None = None  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -73,17 +88,17 @@ class ClientFactory(SharedFactory[ClientProtocol], twisted_protocol.ClientFactor
         if protocol is not None:
             self.protocol = protocol
 
-    def buildProtocol(self, addr: IAddress | None) -> ClientProtocol:
+    def buildProtocol(self, addr: IAddress | None) -> ClientProtocol:  # type: ignore[override]
         """Return a new protocol that belongs to this factory."""
         if self.protocol is None:
-            raise InvalidState("the factory has no protocol: ClientFactory(url, MyProtocol), or factory.protocol = ...")
+            raise InvalidState(NO_PROTOCOL)
         session = self.protocol()
-        session._adopt(self)
+        session._adopt(self)  # type: ignore[arg-type]
         return session
 
     def endpoint_for(self, details: Connecting) -> IStreamClientEndpoint:
-        """Return the endpoint that leads where *details* says."""
-        timeout = self.options.openHandshakeTimeout
+        """Return the endpoint that leads where *details* says; ``openHandshakeTimeout`` bounds it from outside."""
+        timeout = None if self.options.openHandshakeTimeout else CONNECT_SECONDS
         return client_endpoint(details.url, self.reactor, tls=self.tls, proxy=self.proxy, timeout=timeout)
 
 
@@ -91,12 +106,15 @@ def connect(url: str, factory: ClientFactory | None = None, **options: object) -
     """Connect; the Deferred fires with the protocol once it is open.
 
     It fails with ``HandshakeError`` (status, headers and body of a refusal), ``HandshakeTimeout`` or ``ConnectError``;
-    cancelling it ends the attempt.  Without a *factory* one is made from *options*.  Raises ``InvalidURL``.
+    cancelling it ends the attempt.  Without a *factory* one is made from *options*.  Raises ``InvalidURL``, and
+    ``InvalidState`` where the factory has no protocol.
     """
     if factory is None:
-        factory = ClientFactory(url, ClientProtocol, **options)
+        factory = ClientFactory(url, ClientProtocol, **options)  # type: ignore[arg-type]
     elif options:
         factory.setProtocolOptions(**options)
+    if factory.protocol is None:
+        raise InvalidState(NO_PROTOCOL)
     return Deferred.fromCoroutine(_connect(factory, replace(factory.details, url=parse_url(url))))
 
 
@@ -112,41 +130,36 @@ async def _connect(factory: ClientFactory, details: Connecting) -> ClientProtoco
 
 async def _attempt(factory: ClientFactory, details: Connecting, follows: bool) -> ClientProtocol:
     session = factory.buildProtocol(None)
-    futures = factory.flavour.futures
-    opened = session._opened = futures.create(lambda: session.dropConnection(abort=True))
-    connecting: list[Deferred[object]] = []
+    opened: Deferred[ClientProtocol] = Deferred(lambda _: session.dropConnection(abort=True))
+    session._opened = opened
+    dialling: list[Deferred[None]] = []
 
     def dial(changed: Connecting) -> None:
-        attempt = Deferred.fromCoroutine(_dial(factory, changed, session))
-        connecting.append(attempt)
+        dialling.append(Deferred.fromCoroutine(_dial(factory, changed, session)))
 
     session._prepare(details, dial, follows)
     try:
         return await opened
     finally:
-        for attempt in connecting:
+        for attempt in dialling:
             attempt.cancel()
 
 
 async def _dial(factory: ClientFactory, details: Connecting, session: ClientProtocol) -> None:
-    """Make the TCP (and TLS) connection on which *session* then opens."""
+    """Make the TCP connection on which *session* then opens."""
     try:
-        endpoint = factory.endpoint_for(details)
-        await endpoint.connect(_Only(session))
+        await factory.endpoint_for(details).connect(_Only(session))
     except Exception as error:
         opening = session._opening
-        if opening is not None and session.transport is None:
-            failed = ConnectError(f"cannot connect to {details.url}: {str(error) or type(error).__name__}")
-            failed.__cause__ = error
-            opening.not_connected(failed)
+        if isinstance(opening, ClientOpening) and session.transport is None:
+            text = f"cannot connect to {details.url}: {str(error) or type(error).__name__}"
+            opening.not_connected(_connect_error(text, error))
 
 
-def _tls_fault(error: BaseException | None) -> str:
-    """Return what went wrong; OpenSSL says it as [(library, function, fault), ...]."""
-    match error and error.args:
-        case ([(str(), str(), str(fault)), *_],):
-            return fault
-    return str(error)
+def _connect_error(text: str, cause: BaseException) -> ConnectError:
+    error = ConnectError(text)
+    error.__cause__ = cause
+    return error
 
 
 class _Only(twisted_protocol.ClientFactory):
@@ -157,6 +170,6 @@ class _Only(twisted_protocol.ClientFactory):
     def __init__(self, session: ClientProtocol) -> None:
         self._session = session
 
-    def buildProtocol(self, addr: IAddress | None) -> ClientProtocol:
+    def buildProtocol(self, addr: IAddress | None) -> ClientProtocol:  # type: ignore[override]
         """Return it."""
         return self._session

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from ipaddress import ip_address
+from typing import Any, cast
 
 from twisted.internet.endpoints import (
     HostnameEndpoint,
@@ -16,7 +17,7 @@ from twisted.internet.endpoints import (
     serverFromString,
     wrapClientTLS,
 )
-from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint, IStreamServerEndpoint
 
 from wsfactory.errors import InvalidURL, OptionError
 from wsfactory.proxy import ProxyURL, parse_proxy_url
@@ -26,21 +27,31 @@ from wsfactory.urls import URL, parse_url
 
 __all__ = ["client_endpoint", "server_endpoint"]
 
-_PORT_ZERO = re.compile(r"(wss?://[^/?#]*):0+(?![0-9])", re.IGNORECASE)
+_URL = re.compile(r"(ws|wss|ws\+unix):", re.IGNORECASE)
+_PORT_ZERO = re.compile(r"(wss?://[^/?#]*):0+(?=[/?]|$)", re.IGNORECASE)
 
 
-def server_endpoint(where: str | IStreamServerEndpoint, reactor: object, tls: object = None) -> IStreamServerEndpoint:
+def server_endpoint(
+    where: str | IStreamServerEndpoint, reactor: IReactorTime | None, tls: object = None
+) -> IStreamServerEndpoint:
     """Return the endpoint that *where* names; *tls* is a ``CertificateOptions`` for wss URLs."""
     if not isinstance(where, str):
         return where
-    if reactor is None:
-        from twisted.internet import reactor
-    if not where.lower().startswith(("ws:", "wss:", "ws+unix:")):
-        return serverFromString(reactor, where)
+    if not _URL.match(where):
+        return cast("IStreamServerEndpoint", serverFromString(_running(reactor), where))
     url = _listening_url(where)
     if url.unix_path is not None:
-        return UNIXServerEndpoint(reactor, url.unix_path)
-    return _tcp_server_endpoint(url, reactor, tls)
+        return UNIXServerEndpoint(_running(reactor), url.unix_path)
+    return _tcp_server_endpoint(url, _running(reactor), tls)
+
+
+def _running(reactor: IReactorTime | None) -> Any:
+    """Return *reactor* as all that a real one is."""
+    if reactor is None:
+        from twisted.internet import reactor as running
+
+        return running
+    return reactor
 
 
 def _listening_url(text: str) -> URL:
@@ -49,11 +60,11 @@ def _listening_url(text: str) -> URL:
     return replace(parse_url(any_port[1] + text[any_port.end() :]), port=0) if any_port else parse_url(text)
 
 
-def _tcp_server_endpoint(url: URL, reactor: object, tls: object) -> IStreamServerEndpoint:
+def _tcp_server_endpoint(url: URL, reactor: Any, tls: object) -> IStreamServerEndpoint:
     interface = _interface(url)
     if url.secure:
         if tls is None:
-            raise OptionError("listening at a wss URL takes tls=CertificateOptions(...); or an endpoint like ssl:443:...")
+            raise OptionError("a wss URL takes tls=CertificateOptions(...); or listen at an endpoint like ssl:443:...")
         return SSL4ServerEndpoint(reactor, url.port, tls, interface=interface)
     kind = TCP6ServerEndpoint if ":" in interface else TCP4ServerEndpoint
     return kind(reactor, url.port, interface=interface)
@@ -65,36 +76,48 @@ def _interface(url: URL) -> str:
     try:
         ip_address(url.host)
     except ValueError:
-        raise InvalidURL(f"listening takes an address of this machine, like 127.0.0.1 or [::], not {url.host!r}") from None
+        known = f"listening takes an address of this machine, like 127.0.0.1 or [::], not {url.host!r}"
+        raise InvalidURL(known) from None
     return url.host
 
 
 def client_endpoint(
-    url: URL, reactor: object, *, tls: object = None, proxy: str | None = None, timeout: float | None = None
+    url: URL,
+    reactor: IReactorTime | None,
+    *,
+    tls: object = None,
+    proxy: str | None = None,
+    timeout: float | None = None,
 ) -> IStreamClientEndpoint:
-    """Return the endpoint that leads to *url*, through *proxy* and with verified TLS where the URL asks for it."""
-    if reactor is None:
-        from twisted.internet import reactor
-    seconds = timeout or 30.0
+    """Return the endpoint that leads to *url*, through *proxy* and with verified TLS where the URL asks for it.
+
+    Each step on the way has *timeout* seconds (None: whoever connects sees to that).
+    """
+    running = _running(reactor)
     if url.unix_path is not None:
-        return UNIXClientEndpoint(reactor, url.unix_path, timeout=seconds)
-    endpoint = _towards(url, reactor, proxy, seconds)
+        return UNIXClientEndpoint(running, url.unix_path, timeout=timeout)
+    endpoint = _towards(url, running, proxy, timeout)
     return wrapClientTLS(_client_tls(url.host, tls), endpoint) if url.secure else endpoint
 
 
-def _towards(url: URL, reactor: object, proxy: str | None, seconds: float) -> IStreamClientEndpoint:
+def _towards(url: URL, reactor: Any, proxy: str | None, timeout: float | None) -> IStreamClientEndpoint:
     if proxy is None:
-        return HostnameEndpoint(reactor, url.host, url.port, timeout=seconds)
+        return _to_host(url.host, url.port, reactor, timeout)
     via = parse_proxy_url(proxy)
-    return TunnelEndpoint(_to_proxy(via, reactor, seconds), url, via, reactor, seconds)
+    return TunnelEndpoint(_to_proxy(via, reactor, timeout), url, via, reactor, timeout)
 
 
-def _to_proxy(via: ProxyURL, reactor: object, seconds: float) -> IStreamClientEndpoint:
-    endpoint = HostnameEndpoint(reactor, via.host, via.port, timeout=seconds)
+def _to_proxy(via: ProxyURL, reactor: Any, timeout: float | None) -> IStreamClientEndpoint:
+    endpoint = _to_host(via.host, via.port, reactor, timeout)
     return wrapClientTLS(_client_tls(via.host, None), endpoint) if via.secure else endpoint
 
 
-def _client_tls(host: str, tls: object) -> object:
+def _to_host(host: str, port: int, reactor: Any, timeout: float | None) -> IStreamClientEndpoint:
+    # Happy Eyeballs (RFC 8305) is its matter. It takes None for "no timeout", though its types do not say so.
+    return HostnameEndpoint(reactor, host, port, timeout=cast("float", timeout))
+
+
+def _client_tls(host: str, tls: object) -> Any:
     """Return Twisted's connection creator for what the user asked of TLS."""
     try:
         from wsfactory.twisted.certificates import connection_creator

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from twisted.internet import protocol as twisted_protocol
 from twisted.internet.defer import Deferred
@@ -15,6 +15,8 @@ from wsfactory.twisted.endpoints import server_endpoint
 from wsfactory.twisted.transport import TwistedProtocol, flavour_for
 
 __all__ = ["ServerFactory", "ServerProtocol", "listen"]
+
+NO_PROTOCOL = "the factory has no protocol: ServerFactory(MyProtocol), or factory.protocol = MyProtocol"
 
 
 class ServerProtocol(ServerSession, TwistedProtocol):
@@ -31,6 +33,8 @@ class ServerFactory(SharedFactory[ServerProtocol], twisted_protocol.ServerFactor
     """
 
     noisy = False
+    # Twisted's types ask for its own Protocol class; ours provides IProtocol without it.
+    protocol: Callable[..., ServerProtocol] | None = None  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -48,12 +52,12 @@ class ServerFactory(SharedFactory[ServerProtocol], twisted_protocol.ServerFactor
         if protocol is not None:
             self.protocol = protocol
 
-    def buildProtocol(self, addr: IAddress | None) -> ServerProtocol:
+    def buildProtocol(self, addr: IAddress | None) -> ServerProtocol:  # type: ignore[override]
         """Return a new protocol that belongs to this factory."""
         if self.protocol is None:
-            raise InvalidState("the factory has no protocol: ServerFactory(MyProtocol), or factory.protocol = MyProtocol")
+            raise InvalidState(NO_PROTOCOL)
         session = self.protocol()
-        session._adopt(self)
+        session._adopt(self)  # type: ignore[arg-type]
         return session
 
     def shutdown(self, code: int = 1001, timeout: float | None = 20.0) -> Deferred[object]:

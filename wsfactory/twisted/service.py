@@ -45,7 +45,6 @@ class WebSocketService(Service):
         self._reactor = reactor
         self._signals = SecondSignal(reactor, self._hurry)
         self._failure: str | None = None
-        self._stopped: Deferred[None] | None = None
         self._in_a_hurry = False
 
     def privilegedStartService(self) -> None:
@@ -89,28 +88,24 @@ class WebSocketService(Service):
     def stopService(self) -> Deferred[None]:
         """Stop listening and close every connection with 1001; fires when the last one is gone."""
         super().stopService()  # type: ignore[no-untyped-call]
-        self._stopped = Deferred()
         count = len(self.factory.connections)
         if count:
             _log.info("closing {count} connection(s); a second signal aborts them", count=count)
-        self.factory.shutdown().addCallback(self._end)
+        stopped = self.factory.shutdown().addCallback(_tell_aborted)
         if self._in_a_hurry:
             self._hurry()
-        return self._stopped
+        return stopped
 
     def _hurry(self) -> None:
-        """Abort what is left, and wait for nothing more."""
+        """Abort what is left; if the first signal has not arrived at ``stopService`` yet, it will do so then."""
         self._in_a_hurry = True
-        if self._stopped is None:
-            return
-        _log.warn("aborting {count} connection(s)", count=len(self.factory.connections))
-        self.factory.shutdown()
-        # Aborted connections are told so in the reactor's next turn, and tell their protocols.
-        self._reactor.callLater(0, self._end, None)
+        if self.factory.shuttingDown:
+            self.factory.shutdown()
 
-    def _end(self, aborted: object) -> None:
-        if self._stopped is not None and not self._stopped.called:
-            self._stopped.callback(None)
+
+def _tell_aborted(aborted: object) -> None:
+    if isinstance(aborted, list) and aborted:
+        _log.warn("aborted {count} connection(s)", count=len(aborted))
 
 
 def makeService(options: Options) -> WebSocketService:
