@@ -6,12 +6,12 @@ The flavours' factories add what their framework wants of a factory; nothing her
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from wsfactory._codec import Encoder, MaskKeys
-from wsfactory.errors import HeaderPairs, OptionError
+from wsfactory.errors import HeaderPairs, InvalidState, OptionError
 from wsfactory.events import CloseCause, CloseInfo
 from wsfactory.http11 import Headers
 from wsfactory.options import Options, changed
@@ -51,6 +51,7 @@ class SharedFactory(Generic[SessionT]):
     is_client = False
     flavour: Flavour
     details: Connecting
+    protocol: Callable[[], SessionT] | None
 
     def __init__(
         self, *, subprotocols: Iterable[str] = (), headers: HeaderPairs = (), options: dict[str, object]
@@ -102,6 +103,15 @@ class SharedFactory(Generic[SessionT]):
         else:
             self._shutdown.hurry()
         return self._shutdown.wait()
+
+    def _new_session(self) -> SessionT:
+        """Return a protocol that belongs to this factory."""
+        if self.protocol is None:
+            name = type(self).__name__
+            raise InvalidState(f"the factory has no protocol: {name}(..., MyProtocol), or factory.protocol = MyProtocol")
+        session = self.protocol()
+        session._adopt(self)
+        return session
 
     def _session_began(self, session: SessionT) -> None:
         self.openings.add(session)
@@ -159,7 +169,7 @@ class Shutdown:
         self._in_a_hurry = True
         for session in self._left():
             self._aborted[session] = None
-            session.dropConnection(abort=True)
+            session._cut_short()
         self.check()
 
     def wait(self) -> Future:

@@ -67,6 +67,9 @@ class Futures(Protocol):
     def reject(self, future: Future, error: BaseException) -> None:
         """Make it fail; nothing happens if it has a result or was cancelled."""
 
+    def has_ended(self, future: Future) -> bool:
+        """Whether it has a result, has failed or was cancelled."""
+
     def from_result(self, result: object) -> Future | None:
         """Return the future behind what a callback returned: None if that is nothing to wait for."""
 

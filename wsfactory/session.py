@@ -19,6 +19,7 @@ from wsfactory.errors import ConnectionClosed, InvalidPayload, InvalidState, Web
 from wsfactory.events import CloseCause, CloseInfo
 from wsfactory.frames import MAX_CONTROL_PAYLOAD, CloseCode, Opcode
 from wsfactory.inbox import Inbox
+from wsfactory.keepalive import RoundTrips
 from wsfactory.opening import ClientOpening, Connecting, ServerOpening
 from wsfactory.outbox import Outbox
 from wsfactory.timing import Deadline, ProgressDeadline
@@ -150,6 +151,25 @@ class Session:
             conversation.drain(future)
         return future
 
+    def ping(self, payload: Payload | None = None) -> Future:
+        """Send a Ping, and return an awaitable of its round trip in seconds; *payload* is unique unless given.
+
+        It fails with ``ConnectionClosed`` once closing has begun, with ``InvalidState`` before onOpen.
+        """
+        conversation = self._conversation
+        if conversation is None or conversation.connection.state is not State.OPEN:
+            future = self._flavour.futures.create()
+            self._flavour.futures.reject(future, self._not_open())
+            return future
+        data, future = conversation.round_trips.begin(None if payload is None else _control_payload(payload))
+        conversation.outbox.control(Opcode.PING, data)
+        return future
+
+    @property
+    def latency(self) -> float | None:
+        """The last round trip that ``ping`` measured, in seconds; None before the first."""
+        return self._conversation.round_trips.latency if self._conversation is not None else None
+
     @property
     def bufferedAmount(self) -> int:
         """How many bytes are accepted for sending and not known to have left."""
@@ -244,10 +264,13 @@ class Session:
         self._opening = None
         self.subprotocol = subprotocol
         assert self._wire is not None
-        conversation = self._conversation = Conversation(self, self._wire)
+        conversation = self._conversation = self._converse(self._wire)
         self.factory._session_opened(self)
         conversation.begin(rest)
         return conversation
+
+    def _converse(self, wire: Transport) -> Conversation:
+        return Conversation(self, wire)
 
     def _open_failed(self, info: CloseInfo, error: WebSocketError, tell: bool) -> None:
         """It will never open; *tell*: the application was called, so it hears the end."""
@@ -273,6 +296,10 @@ class Session:
             self._conversation.connection.close(code, "", CloseCause.SHUTDOWN)
         elif self._opening is not None:
             self._opening.shut_down()
+
+    def _cut_short(self) -> None:
+        """The factory has waited long enough."""
+        self.dropConnection(abort=True)
 
     def _is_lost(self) -> bool:
         """Whether TCP is gone; the application may still be handling what had arrived."""
@@ -315,7 +342,10 @@ class Session:
     def _not_open(self) -> WebSocketError:
         if self._conversation is None and not self._has_failed():
             return InvalidState("the connection is not open yet: send from onOpen on")
-        return ConnectionClosed("the connection is closing or closed", self.closeInfo)
+        info = self.closeInfo
+        if info is None and self._conversation is not None:
+            info = self._conversation.connection.close_info
+        return ConnectionClosed("the connection is closing or closed", info)
 
     def _has_failed(self) -> bool:
         return self.closeInfo is not None or (self._opening is not None and self._opening.over)
@@ -403,6 +433,7 @@ class Conversation:
         "_greeting",
         "_handling",
         "_session",
+        "_round_trips",
         "_slow",
         "_wire",
         "answering",
@@ -420,6 +451,7 @@ class Conversation:
         self._closing: ProgressDeadline | None = None
         self._slow: Deadline | None = None
         self._drains: list[Future] | None = None
+        self._round_trips: RoundTrips | None = None
         self._greeting = True
         self._handling = 0
         # The Pings whose onPing is under way.
@@ -459,6 +491,13 @@ class Conversation:
         finally:
             self.outbox.uncork()
 
+    @property
+    def round_trips(self) -> RoundTrips:
+        """The Pings that somebody waits for."""
+        if self._round_trips is None:
+            self._round_trips = RoundTrips(self._flavour.futures, self._flavour.wheel.now)
+        return self._round_trips
+
     def drain(self, future: Future) -> None:
         """Resolve *future* once the send buffer has been at its low mark."""
         if not self.outbox.over:
@@ -487,7 +526,7 @@ class Conversation:
             self._closing.cancel()
         self.connection.lost(CloseCause.CONNECTION_LOST, reason)
         self.outbox.discard()
-        self._reject_drains()
+        self._reject_waiting()
         if self._session._paused:
             self._session._paused = False
             self.inbox.release()
@@ -516,6 +555,8 @@ class Conversation:
 
     def pong(self, payload: bytes) -> None:
         """Tell of a Pong."""
+        if self._round_trips is not None:
+            self._round_trips.pong(payload)
         self._session._call_quietly("onPong", self._session.onPong, payload)
 
     def send_close(self, payload: bytes | None) -> None:
@@ -523,8 +564,8 @@ class Conversation:
         self.outbox.close(payload)
 
     def closing(self) -> None:
-        """It is no longer open: nobody need wait for the send buffer, and the closing deadline runs."""
-        self.later(self._reject_drains)
+        """It is no longer open: nobody need wait for the send buffer or a Pong, and the closing deadline runs."""
+        self.later(self._reject_waiting)
         seconds = self._session._options.closeHandshakeTimeout
         if seconds is not None:
             self._closing = ProgressDeadline(self._flavour.wheel, seconds, self._unsent, self._give_up_closing)
@@ -640,10 +681,13 @@ class Conversation:
         """The Close frame has left."""
         self.connection.close_sent()
 
-    def _reject_drains(self) -> None:
+    def _reject_waiting(self) -> None:
         drains, self._drains = self._drains, None
+        error = ConnectionClosed("the connection is closing or closed", self.connection.close_info)
         for future in drains or ():
-            self._flavour.futures.reject(future, ConnectionClosed("the connection is closing or closed"))
+            self._flavour.futures.reject(future, error)
+        if self._round_trips is not None:
+            self._round_trips.reject(error)
 
     def _application_failed(self, name: str, error: BaseException) -> None:
         """A callback raised: log it, close with 1011, hand out nothing more."""

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from wsfactory.factory import SharedFactory
     from wsfactory.flavour import Future, Transport
 
-__all__ = ["Stream", "StreamHandler"]
+__all__ = ["STREAM_SLOTS", "Stream", "StreamHandler"]
+
+STREAM_SLOTS = ("_arrival", "_gone", "_next", "_serving", "_taken")
 
 StreamHandler = Callable[["Stream"], Awaitable[object]]
 
@@ -27,15 +29,19 @@ _UNTAKEN = "a message that recv has yet to take"
 class Stream(Session):
     """A connection for coroutines; ``async for message in ws`` ends when the connection closes."""
 
-    __slots__ = ("_arrival", "_gone", "_next", "_serving", "_taken")
+    # A flavour's class mixes this with its protocol, and makes room for STREAM_SLOTS.
+    __slots__ = ()
+
+    _arrival: Future | None
+    _gone: list[Future]
+    _next: tuple[bytes, bool] | None
+    _serving: Future | None
+    _taken: Callable[[], None] | None
 
     def _adopt(self, factory: SharedFactory[Session]) -> None:
         super()._adopt(factory)
-        self._next: tuple[bytes, bool] | None = None
-        self._taken: Callable[[], None] | None = None
-        self._arrival: Future | None = None
-        self._gone: list[Future] = []
-        self._serving: Future | None = None
+        self._next = self._taken = self._arrival = self._serving = None
+        self._gone = []
 
     async def recv(self) -> str | bytes:
         """Return the next message, text as str, binary as bytes.
@@ -43,16 +49,18 @@ class Stream(Session):
         Raises ``ConnectionClosed`` (with ``closeInfo``) once the connection is closing and what had arrived was taken.
         Cancelling it loses no message.  One at a time: a second one waiting raises ``InvalidState``.
         """
-        if self._arrival is not None:
+        futures = self._flavour.futures
+        if self._arrival is not None and not futures.has_ended(self._arrival):
             raise InvalidState("another coroutine waits in recv() of this connection")
         while self._next is None:
             if not self.isOpen:
                 raise self._not_open()
-            self._arrival = self._flavour.futures.create()
+            arrival = self._arrival = futures.create()
             try:
-                await self._arrival
+                await arrival
             finally:
-                self._arrival = None
+                if self._arrival is arrival:
+                    self._arrival = None
         payload, is_binary = self._take(self._next)
         return payload if is_binary else str(payload, "utf-8")
 

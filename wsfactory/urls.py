@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address
 from urllib.parse import quote, unquote
 
 from wsfactory.errors import InvalidURL
 
-__all__ = ["URL", "Authority", "basic_auth", "parse_authority", "parse_url", "split_url"]
+__all__ = ["URL", "Authority", "basic_auth", "parse_authority", "parse_listening_url", "parse_url", "split_url"]
 
 DEFAULT_PORTS = {"ws": 80, "http": 80, "wss": 443, "https": 443}
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^#]*)(#.*)?")
 _HOST_PORT = re.compile(r"(?:\[([^\[\]]*)\]|([^:\[\]]*))(?::([0-9]*))?")
+_PORT_ZERO = re.compile(r"(wss?://[^/?#]*):0+(?=[/?]|$)", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LABEL = re.compile(r"[a-z0-9_]|[a-z0-9_][a-z0-9_-]{0,61}[a-z0-9_]")
 _ZONE = re.compile(r"[A-Za-z0-9._~-]+")
@@ -97,6 +98,12 @@ def parse_url(text: str) -> URL:
     port = found.port or DEFAULT_PORTS[scheme]
     encoded = encode_resource(text, resource)
     return URL(scheme == "wss", found.host, port, encoded, found.username, found.password)
+
+
+def parse_listening_url(text: str) -> URL:
+    """Return the URL to listen at; unlike one to connect to, its port may be 0: the system then chooses one."""
+    any_port = _PORT_ZERO.match(text)
+    return replace(parse_url(any_port[1] + text[any_port.end() :]), port=0) if any_port else parse_url(text)
 
 
 def split_url(text: str) -> tuple[str, str, str]:

@@ -17,7 +17,7 @@ from wsfactory.flavour import Flavour
 from wsfactory.http11 import Headers
 from wsfactory.opening import Connecting
 from wsfactory.session import ClientSession
-from wsfactory.stream import Stream
+from wsfactory.stream import STREAM_SLOTS, Stream
 from wsfactory.urls import parse_url
 
 __all__ = ["ClientFactory", "ClientProtocol", "ClientStream", "connect"]
@@ -86,7 +86,7 @@ class ClientFactory(SharedFactory[ClientProtocol]):
 class ClientStream(ClientProtocol, Stream):
     """The connection to one server, for coroutines."""
 
-    __slots__ = ()
+    __slots__ = STREAM_SLOTS
 
 
 SessionT = TypeVar("SessionT", bound=ClientProtocol)

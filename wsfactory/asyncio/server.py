@@ -13,7 +13,7 @@ from wsfactory.errors import HeaderPairs
 from wsfactory.factory import SharedFactory
 from wsfactory.flavour import Flavour
 from wsfactory.session import ServerSession
-from wsfactory.stream import Stream, StreamHandler
+from wsfactory.stream import STREAM_SLOTS, Stream, StreamHandler
 
 __all__ = ["Serving", "ServerFactory", "ServerProtocol", "ServerStream", "listen", "serve"]
 
@@ -75,7 +75,7 @@ async def listen(url: str, factory: ServerFactory, *, tls: ssl.SSLContext | None
 class ServerStream(ServerProtocol, Stream):
     """One client's connection, for the coroutine that ``serve`` runs."""
 
-    __slots__ = ()
+    __slots__ = STREAM_SLOTS
 
     factory: ServingFactory
 

@@ -175,6 +175,11 @@ class AsyncioFutures:
             # Nobody need look: asyncio would log one that nobody looked at.
             future.exception()
 
+    def has_ended(self, future: Future) -> bool:
+        """Whether it has a result, has failed or was cancelled."""
+        assert isinstance(future, asyncio.Future)
+        return future.done()
+
     def from_result(self, result: object) -> asyncio.Future[object] | None:
         """Return the future behind what a callback returned; a coroutine becomes a task."""
         if isinstance(result, asyncio.Future):

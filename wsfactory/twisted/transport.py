@@ -209,6 +209,11 @@ class DeferredFutures:
         if not future.called:
             tx.reject(future, _failure(error))
 
+    def has_ended(self, future: Future) -> bool:
+        """Whether it has fired."""
+        assert isinstance(future, Deferred)
+        return future.called
+
     def from_result(self, result: object) -> Deferred[Any] | None:
         """Return the Deferred behind what a callback returned."""
         if isinstance(result, Deferred):
