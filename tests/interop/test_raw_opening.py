@@ -277,11 +277,12 @@ async def test_frames_that_come_with_the_servers_answer_follow_on_open(ours: OnT
 class Undecided(Recorder):
     """Takes its time over onConnect, until the test decides."""
 
-    asked: DeferredQueue[Deferred[None]] = DeferredQueue()
+    # In a tuple, because no Deferred may have a Deferred as its result.
+    asked: DeferredQueue[tuple[Deferred[None]]] = DeferredQueue()
 
     def onConnect(self, request: Request) -> Deferred[None]:
         decision: Deferred[None] = Deferred()
-        self.asked.put(decision)
+        self.asked.put((decision,))
         return decision
 
 
@@ -297,7 +298,7 @@ async def test_a_pending_connection_is_cancelled_when_its_client_leaves(ours: On
     listening = await ours.listen(Leaving)
     peer = await in_thread(RawPeer.connect, listening.url)
     peer.send(upgrade_request(listening.url))
-    decision = await Undecided.asked.get()
+    (decision,) = await Undecided.asked.get()
     peer.reset()
     with pytest.raises(CancelledError):
         await decision
@@ -314,7 +315,7 @@ async def test_a_second_pipelined_request_does_not_connect_again(ours: OnTwisted
     request = upgrade_request(listening.url)
     peer = await in_thread(RawPeer.connect, listening.url)
     peer.send(request + request)
-    decision = await Undecided.asked.get()
+    (decision,) = await Undecided.asked.get()
     decision.callback(None)
 
     def conversation() -> tuple[bytes, bytes]:
