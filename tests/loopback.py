@@ -44,7 +44,7 @@ def on_reactor(test: Test[Arguments]) -> Test[Arguments]:
     async def bounded(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
         await within_reason(Deferred.fromCoroutine(test(*args, **kwargs)))
 
-    return pytest_twisted.ensureDeferred(bounded)  # type: ignore[no-any-return]
+    return pytest_twisted.ensureDeferred(bounded)
 
 
 def within_reason(awaited: Deferred[T]) -> Deferred[T]:
@@ -79,9 +79,8 @@ async def nothing_left_over() -> AsyncIterator[None]:
             break
         await turn()
     globalLogPublisher.removeObserver(observer)
-    assert _sockets() - before == set()
-    assert the_reactor().getDelayedCalls() == []
-    assert unhandled == []
+    left = [*(_sockets() - before), *the_reactor().getDelayedCalls(), *unhandled]
+    assert not left, left
 
 
 def _sockets() -> set[Any]:
@@ -153,7 +152,7 @@ class Serving:
     def _noted(self, protocol: type[ServerProtocol]) -> Any:
         def make() -> ServerProtocol:
             self.sessions.append(protocol())
-            return self.sessions[-1]  # type: ignore[no-any-return]
+            return self.sessions[-1]
 
         return make
 
@@ -195,7 +194,7 @@ class Raw(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.eof.happens()
-        self.lost.happens(reason)
+        self.lost.happens(reason.value)
 
     @property
     def wire(self) -> Any:
@@ -216,6 +215,13 @@ class Raw(Protocol):
         """Ask for a WebSocket connection and read the head of the answer."""
         self.send(upgrade_request())
         return await self.until(b"\r\n\r\n")
+
+    async def leave(self) -> None:
+        """Shut down our sending side, wait for the other's EOF, and close."""
+        self.wire.loseWriteConnection()
+        await self.eof
+        self.wire.loseConnection()
+        await self.lost
 
     def frames(self) -> list[Frame]:
         """Return the whole frames that have come since the last time."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import cast
 
 from twisted.internet import protocol as twisted_protocol
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime, IStreamServerEndpoint
 
 from wsfactory.errors import HeaderPairs, InvalidState
@@ -63,9 +64,13 @@ class ServerFactory(SharedFactory[ServerProtocol], twisted_protocol.ServerFactor
     def shutdown(self, code: int = 1001, timeout: float | None = 20.0) -> Deferred[object]:
         """Close the ports that ``listen`` opened, then every connection; see ``SharedFactory.shutdown``."""
         ports, self._ports = self._ports, []
-        for port in ports:
-            port.stopListening()
-        return super().shutdown(code, timeout)  # type: ignore[return-value]
+        closed = DeferredList([maybeDeferred(port.stopListening) for port in ports], consumeErrors=True)
+        return Deferred.fromCoroutine(_both(closed, cast("Deferred[object]", super().shutdown(code, timeout))))
+
+
+async def _both(first: Awaitable[object], then: Awaitable[object]) -> object:
+    await first
+    return await then
 
 
 def listen(
@@ -74,9 +79,11 @@ def listen(
     """Listen; the Deferred fires with the port.
 
     Takes a URL (``ws://127.0.0.1:9000/``, ``wss://...`` with *tls*, ``ws+unix:///run/x.sock``), an endpoint's
-    description (``tcp:9000``, ``ssl:...``, ``systemd:...``) or an endpoint.  Raises ``InvalidURL``; the Deferred fails
-    with Twisted's ``CannotListenError``.
+    description (``tcp:9000``, ``ssl:...``, ``systemd:...``) or an endpoint.  Raises ``InvalidURL``, and
+    ``InvalidState`` where the factory has no protocol; the Deferred fails with Twisted's ``CannotListenError``.
     """
+    if factory.protocol is None:
+        raise InvalidState(NO_PROTOCOL)
     listening = server_endpoint(url_or_endpoint, factory.reactor, tls).listen(factory)
     return listening.addCallback(_remember, factory)
 
