@@ -10,11 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from wsfactory import handshake, handshake_client
 from wsfactory._codec import Encoder, MaskKeys
-from wsfactory.errors import HeaderPairs, OptionError
+from wsfactory.errors import HeaderPairs, OptionError, Refused
 from wsfactory.events import CloseCause, CloseInfo
-from wsfactory.http11 import Headers
+from wsfactory.http11 import Headers, Request, is_token
 from wsfactory.options import Options, changed
+from wsfactory.urls import parse_url
 
 if TYPE_CHECKING:
     from wsfactory.flavour import Flavour, Future
@@ -27,6 +29,7 @@ SessionT = TypeVar("SessionT", bound="Session")
 
 _UNMASKED = Encoder(None)
 _MASKED = Encoder(MaskKeys())
+_SOMEWHERE = parse_url("ws://localhost/")
 
 
 @dataclass(slots=True)
@@ -57,7 +60,7 @@ class SharedFactory(Generic[SessionT]):
     ) -> None:
         self.options = changed(Options(), options)
         self.subprotocols = _names(subprotocols)
-        self.headers = Headers(headers)
+        self.headers = _headers(headers, self.is_client)
         self.encoder = _MASKED if self.is_client else _UNMASKED
         self.connections: set[SessionT] = set()
         self.openings: set[SessionT] = set()
@@ -185,6 +188,25 @@ class Shutdown:
 
 
 def _names(subprotocols: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(subprotocols, str):
-        raise OptionError(f"subprotocols={subprotocols!r} is not allowed: subprotocols takes a list of names")
-    return tuple(subprotocols)
+    names = () if isinstance(subprotocols, str) else tuple(subprotocols)
+    # RFC 6455 4.1: "non-empty strings with characters in the range U+0021 to U+007E not including separator characters
+    # [...] and MUST all be unique strings"
+    tokens = [name for name in names if isinstance(name, str) and is_token(name)]
+    if isinstance(subprotocols, str) or len(set(tokens)) != len(names):
+        raise OptionError(
+            f"subprotocols={subprotocols!r} is not allowed: subprotocols takes a list of different tokens"
+        )
+    return names
+
+
+def _headers(headers: HeaderPairs, is_client: bool) -> Headers:
+    """Make a head of them once, so that a mistake is told to who made it, and not by each connection that fails."""
+    try:
+        given = Headers(headers)
+        if is_client:
+            handshake_client.ask(_SOMEWHERE, headers=given).encode()
+        else:
+            handshake.accept(handshake.Offer(Request("GET", "/"), key=""), headers=given)
+    except (Refused, TypeError, ValueError, AttributeError) as error:
+        raise OptionError(f"headers takes a mapping or (name, value) pairs that can be sent: {error}") from None
+    return given
