@@ -426,6 +426,63 @@ def test_it_is_done_after_the_last_onclose(late: bool) -> None:
     assert done(future)
 
 
+def test_it_waits_for_an_onclose_that_is_under_way() -> None:
+    """Of a connection that had ended before."""
+
+    class Saving(RecordingServer):
+        def onClose(self, wasClean: bool, code: int, reason: str) -> Future:
+            return saved
+
+    saved = Future()
+    made = factory(Saving)
+    alone(made).lose()
+    future = made.shutdown()
+    before = done(future)
+    saved.resolve()
+
+    assert not before
+    assert result(future) == []
+
+
+def test_it_does_not_wait_for_ever_for_an_onclose_that_never_ends() -> None:
+    """Such a connection is gone: it was not aborted."""
+
+    class Saving(RecordingServer):
+        def onClose(self, wasClean: bool, code: int, reason: str) -> Future:
+            return Future()
+
+    made = factory(Saving)
+    alone(made).lose()
+    refused = alone(made, opened=False)
+    refused.lose()
+    future = made.shutdown(timeout=5)
+    made.reactor.advance(5.02)
+
+    assert result(future) == []
+
+
+def test_it_does_not_wait_for_those_who_come_too_late() -> None:
+    """They are refused; if they were waited for, a stream of them would hold it up."""
+    made = factory()
+    one = alone(made)
+    future = made.shutdown()
+    late = alone(made, opened=False)
+    one.lose()
+
+    assert result(future) == []
+    assert late.session in made.openings
+
+
+def test_a_code_that_may_not_be_sent_shuts_nothing_down() -> None:
+    made = factory()
+    one = alone(made)
+    with pytest.raises(ValueError, match="1006"):
+        made.shutdown(1006)
+
+    assert one.session.isOpen
+    assert not made.shuttingDown
+
+
 def test_a_client_that_is_connecting_is_not_waited_for() -> None:
     made = ClientFactory("ws://localhost/", RecordingClient)
     one = alone(made, opened=False)

@@ -24,8 +24,11 @@ from wsfactory.testing import (
     ServerFactory,
     ServerProtocol,
     alone,
+    binary,
     close,
     linked_pair,
+    ping,
+    pong,
     text,
 )
 
@@ -122,6 +125,18 @@ def test_an_ended_connection_is_let_go() -> None:
     gc.collect()
 
     assert session() is None
+
+
+def test_nothing_is_logged_of_what_goes_well() -> None:
+    """Neither per message nor per connection: that is the application's to do."""
+    factory = ServerFactory(RecordingServer)
+    one = alone(factory)
+    one.exchange(text("a"), binary(b"b"), ping(b"c"), pong(b"d"))
+    one.session.sendMessage("e")
+    one.exchange(close(1000))
+    one.lose()
+
+    assert factory.log.lines == []
 
 
 def test_a_protocol_without_state_of_its_own_has_no_dict() -> None:

@@ -14,6 +14,7 @@ from wsfactory import handshake, handshake_client
 from wsfactory._codec import Encoder, MaskKeys
 from wsfactory.errors import HeaderPairs, OptionError, Refused
 from wsfactory.events import CloseCause, CloseInfo
+from wsfactory.frames import close_payload
 from wsfactory.http11 import Headers, Request, is_token
 from wsfactory.options import Options, changed
 from wsfactory.urls import parse_url
@@ -97,8 +98,10 @@ class SharedFactory(Generic[SessionT]):
         """Refuse new handshakes, close every connection with *code*, abort what is left after *timeout* seconds.
 
         Returns an awaitable of the protocols that had to be aborted; it is done when the last ``onClose`` is, or, once
-        connections are aborted, with the last of these.  A second call aborts all at once.
+        the rest is aborted, when TCP is gone.  A second call aborts all at once.  Raises ``ValueError`` for a code that
+        may not be sent.
         """
+        close_payload(code)
         self.shuttingDown = True
         if self._shutdown is None:
             self._shutdown = Shutdown(self, code, timeout)
@@ -116,21 +119,15 @@ class SharedFactory(Generic[SessionT]):
         if self._shutdown is not None:
             self._shutdown.close(session)
 
-    def _session_lost(self) -> None:
+    def _session_lost(self, session: SessionT) -> None:
+        """TCP is gone; the application may still be handling what had arrived."""
         if self._shutdown is not None:
-            self._shutdown.check()
+            self._shutdown.lost(session)
 
     def _session_ended(self, session: SessionT, info: CloseInfo) -> None:
-        self.openings.discard(session)
-        self._count_end(session, info)
+        """Nothing is left but to call onClose."""
         self._leaving.add(session)
-
-    def _session_told(self, session: SessionT) -> None:
-        self._leaving.discard(session)
-        if self._shutdown is not None:
-            self._shutdown.check()
-
-    def _count_end(self, session: SessionT, info: CloseInfo) -> None:
+        self.openings.discard(session)
         if session in self.connections:
             self.connections.discard(session)
             self._ended.closed[info.code, info.cause] += 1
@@ -138,19 +135,28 @@ class SharedFactory(Generic[SessionT]):
         else:
             self._ended.failed[info.cause] += 1
 
+    def _session_told(self, session: SessionT) -> None:
+        """OnClose is done, or nobody had to be told."""
+        self._leaving.discard(session)
+        if self._shutdown is not None:
+            self._shutdown.gone(session)
+
 
 class Shutdown:
-    """One shutting down of a factory, from the first Close to the last connection gone."""
+    """One shutting down of a factory, from the first Close to the last connection gone.
+
+    It waits for those that are there when it begins: who comes later is refused, and may come all the time.
+    """
 
     def __init__(self, factory: SharedFactory[Any], code: int, timeout: float | None) -> None:
-        self._factory = factory
         self._futures = factory.flavour.futures
         self._code = code
-        self._aborted: dict[Session, None] = {}
+        self._left: set[Session] = {*factory.connections, *factory.openings, *factory._leaving}
+        self._aborted: list[Session] = []
         self._waiting: list[Future] = []
         self._in_a_hurry = False
         self._deadline = None if timeout is None else factory.flavour.wheel.after(timeout, self.hurry)
-        for session in self._left():
+        for session in [*self._left]:
             self.close(session)
 
     def close(self, session: Session) -> None:
@@ -159,32 +165,41 @@ class Shutdown:
 
     def hurry(self) -> None:
         """Abort what is left; wait for the end of TCP only, no longer for the application."""
+        if self._in_a_hurry:
+            return
         self._in_a_hurry = True
-        for session in self._left():
-            self._aborted[session] = None
-            session.dropConnection(abort=True)
-        self.check()
+        for session in [*self._left]:
+            if session._is_lost():
+                self.gone(session)
+            else:
+                self._aborted.append(session)
+                session.dropConnection(abort=True)
+
+    def lost(self, session: Session) -> None:
+        """TCP is gone."""
+        if self._in_a_hurry:
+            self.gone(session)
+
+    def gone(self, session: Session) -> None:
+        """Nobody waits for this one any more."""
+        self._left.discard(session)
+        self._check()
 
     def wait(self) -> Future:
         """Return a future of the sessions that had to be aborted."""
         future = self._futures.create()
         self._waiting.append(future)
-        self.check()
+        self._check()
         return future
 
-    def check(self) -> None:
-        """Say so if nothing is left."""
-        if self._left() or (self._factory._leaving and not self._in_a_hurry):
+    def _check(self) -> None:
+        if self._left:
             return
         if self._deadline is not None:
             self._deadline.cancel()
         waiting, self._waiting = self._waiting, []
         for future in waiting:
-            self._futures.resolve(future, list(self._aborted))
-
-    def _left(self) -> list[Session]:
-        left = [*self._factory.connections, *self._factory.openings]
-        return [session for session in left if not (self._in_a_hurry and session._is_lost())]
+            self._futures.resolve(future, [*self._aborted])
 
 
 def _names(subprotocols: Iterable[str]) -> tuple[str, ...]:
