@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from wsfactory.errors import ConnectError
 from wsfactory.factory import SharedFactory
 from wsfactory.flavour import Future
 from wsfactory.opening import ClientOpening, Connecting, Redirected
@@ -71,6 +70,4 @@ async def _connect(dial: Dial[SessionT], details: Connecting, session: SessionT)
     except Exception as error:
         opening = session._opening
         if isinstance(opening, ClientOpening) and session._wire is None:
-            failed = ConnectError(f"cannot connect to {details.url}: {error or type(error).__name__}")
-            failed.__cause__ = error
-            opening.not_connected(failed)
+            opening.not_connected(f"cannot connect to {details.url}: {str(error) or type(error).__name__}", error)

@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from wsfactory import handshake, handshake_client
 from wsfactory._codec import Encoder, MaskKeys
-from wsfactory.errors import HeaderPairs, InvalidState, OptionError
+from wsfactory.errors import HeaderPairs, InvalidState, OptionError, Refused
 from wsfactory.events import CloseCause, CloseInfo
-from wsfactory.http11 import Headers
+from wsfactory.frames import close_payload
+from wsfactory.http11 import Headers, Request, is_token
 from wsfactory.options import Options, changed
+from wsfactory.urls import parse_url
 
 if TYPE_CHECKING:
     from wsfactory.flavour import Flavour, Future
@@ -27,6 +30,7 @@ SessionT = TypeVar("SessionT", bound="Session")
 
 _UNMASKED = Encoder(None)
 _MASKED = Encoder(MaskKeys())
+_SOMEWHERE = parse_url("ws://localhost/")
 
 
 @dataclass(slots=True)
@@ -58,7 +62,7 @@ class SharedFactory(Generic[SessionT]):
     ) -> None:
         self.options = changed(Options(), options)
         self.subprotocols = _names(subprotocols)
-        self.headers = Headers(headers)
+        self.headers = _headers(headers, self.is_client)
         self.encoder = _MASKED if self.is_client else _UNMASKED
         self.connections: set[SessionT] = set()
         self.openings: set[SessionT] = set()
@@ -95,8 +99,10 @@ class SharedFactory(Generic[SessionT]):
         """Refuse new handshakes, close every connection with *code*, abort what is left after *timeout* seconds.
 
         Returns an awaitable of the protocols that had to be aborted; it is done when the last ``onClose`` is, or, once
-        connections are aborted, with the last of these.  A second call aborts all at once.
+        the rest is aborted, when TCP is gone.  A second call aborts all at once.  Raises ``ValueError`` for a code that
+        may not be sent.
         """
+        close_payload(code)
         self.shuttingDown = True
         if self._shutdown is None:
             self._shutdown = Shutdown(self, code, timeout)
@@ -106,12 +112,16 @@ class SharedFactory(Generic[SessionT]):
 
     def _new_session(self) -> SessionT:
         """Return a protocol that belongs to this factory."""
-        if self.protocol is None:
-            name = type(self).__name__
-            raise InvalidState(f"the factory has no protocol: {name}(..., MyProtocol), or factory.protocol = MyProtocol")
-        session = self.protocol()
+        session = self._check_protocol()()
         session._adopt(self)
         return session
+
+    def _check_protocol(self) -> Callable[[], SessionT]:
+        if self.protocol is None:
+            arguments = "url, MyProtocol" if self.is_client else "MyProtocol"
+            call = f"{type(self).__name__}({arguments})"
+            raise InvalidState(f"the factory has no protocol: {call}, or factory.protocol = MyProtocol")
+        return self.protocol
 
     def _session_began(self, session: SessionT) -> None:
         self.openings.add(session)
@@ -123,21 +133,15 @@ class SharedFactory(Generic[SessionT]):
         if self._shutdown is not None:
             self._shutdown.close(session)
 
-    def _session_lost(self) -> None:
+    def _session_lost(self, session: SessionT) -> None:
+        """TCP is gone; the application may still be handling what had arrived."""
         if self._shutdown is not None:
-            self._shutdown.check()
+            self._shutdown.lost(session)
 
     def _session_ended(self, session: SessionT, info: CloseInfo) -> None:
-        self.openings.discard(session)
-        self._count_end(session, info)
+        """Nothing is left but to call onClose."""
         self._leaving.add(session)
-
-    def _session_told(self, session: SessionT) -> None:
-        self._leaving.discard(session)
-        if self._shutdown is not None:
-            self._shutdown.check()
-
-    def _count_end(self, session: SessionT, info: CloseInfo) -> None:
+        self.openings.discard(session)
         if session in self.connections:
             self.connections.discard(session)
             self._ended.closed[info.code, info.cause] += 1
@@ -145,19 +149,28 @@ class SharedFactory(Generic[SessionT]):
         else:
             self._ended.failed[info.cause] += 1
 
+    def _session_told(self, session: SessionT) -> None:
+        """OnClose is done, or nobody had to be told."""
+        self._leaving.discard(session)
+        if self._shutdown is not None:
+            self._shutdown.gone(session)
+
 
 class Shutdown:
-    """One shutting down of a factory, from the first Close to the last connection gone."""
+    """One shutting down of a factory, from the first Close to the last connection gone.
+
+    It waits for those that are there when it begins: who comes later is refused, and may come all the time.
+    """
 
     def __init__(self, factory: SharedFactory[Any], code: int, timeout: float | None) -> None:
-        self._factory = factory
         self._futures = factory.flavour.futures
         self._code = code
-        self._aborted: dict[Session, None] = {}
+        self._left: set[Session] = {*factory.connections, *factory.openings, *factory._leaving}
+        self._aborted: list[Session] = []
         self._waiting: list[Future] = []
         self._in_a_hurry = False
         self._deadline = None if timeout is None else factory.flavour.wheel.after(timeout, self.hurry)
-        for session in self._left():
+        for session in [*self._left]:
             self.close(session)
 
     def close(self, session: Session) -> None:
@@ -166,35 +179,63 @@ class Shutdown:
 
     def hurry(self) -> None:
         """Abort what is left; wait for the end of TCP only, no longer for the application."""
+        if self._in_a_hurry:
+            return
         self._in_a_hurry = True
-        for session in self._left():
-            self._aborted[session] = None
+        for session in [*self._left]:
+            if session._is_lost():
+                self.gone(session)
+            else:
+                self._aborted.append(session)
             session._cut_short()
-        self.check()
+
+    def lost(self, session: Session) -> None:
+        """TCP is gone."""
+        if self._in_a_hurry:
+            self.gone(session)
+
+    def gone(self, session: Session) -> None:
+        """Nobody waits for this one any more."""
+        self._left.discard(session)
+        self._check()
 
     def wait(self) -> Future:
         """Return a future of the sessions that had to be aborted."""
         future = self._futures.create()
         self._waiting.append(future)
-        self.check()
+        self._check()
         return future
 
-    def check(self) -> None:
-        """Say so if nothing is left."""
-        if self._left() or (self._factory._leaving and not self._in_a_hurry):
+    def _check(self) -> None:
+        if self._left:
             return
         if self._deadline is not None:
             self._deadline.cancel()
         waiting, self._waiting = self._waiting, []
         for future in waiting:
-            self._futures.resolve(future, list(self._aborted))
-
-    def _left(self) -> list[Session]:
-        left = [*self._factory.connections, *self._factory.openings]
-        return [session for session in left if not (self._in_a_hurry and session._is_lost())]
+            self._futures.resolve(future, [*self._aborted])
 
 
 def _names(subprotocols: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(subprotocols, str):
-        raise OptionError(f"subprotocols={subprotocols!r} is not allowed: subprotocols takes a list of names")
-    return tuple(subprotocols)
+    names = () if isinstance(subprotocols, str) else tuple(subprotocols)
+    # RFC 6455 4.1: "non-empty strings with characters in the range U+0021 to U+007E not including separator characters
+    # [...] and MUST all be unique strings"
+    tokens = [name for name in names if isinstance(name, str) and is_token(name)]
+    if isinstance(subprotocols, str) or len(set(tokens)) != len(names):
+        raise OptionError(
+            f"subprotocols={subprotocols!r} is not allowed: subprotocols takes a list of different tokens"
+        )
+    return names
+
+
+def _headers(headers: HeaderPairs, is_client: bool) -> Headers:
+    """Make a head of them once, so that a mistake is told to who made it, and not by each connection that fails."""
+    try:
+        given = Headers(headers)
+        if is_client:
+            handshake_client.ask(_SOMEWHERE, headers=given).encode()
+        else:
+            handshake.accept(handshake.Offer(Request("GET", "/"), key=""), headers=given)
+    except (Refused, TypeError, ValueError, AttributeError) as error:
+        raise OptionError(f"headers takes a mapping or (name, value) pairs that can be sent: {error}") from None
+    return given

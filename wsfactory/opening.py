@@ -451,9 +451,11 @@ class ClientOpening(Opening):
         seconds = self._session._options.openHandshakeTimeout
         self.fail(CloseCause.OPEN_TIMEOUT, HandshakeTimeout(f"not open within {seconds:g} s"))
 
-    def not_connected(self, error: ConnectError) -> None:
-        """No TCP connection could be made."""
-        self.fail(CloseCause.CONNECT_FAILED, error)
+    def not_connected(self, why: str, cause: BaseException) -> None:
+        """No TCP (or TLS) connection could be made."""
+        failed = ConnectError(why)
+        failed.__cause__ = cause
+        self.fail(CloseCause.CONNECT_FAILED, failed)
 
     def shut_down(self) -> None:
         """The factory shuts down: there is nothing to wait for."""

@@ -112,7 +112,7 @@ class Session:
         """Send an unsolicited Pong; within ``onPing`` the one that is sent anyway is not sent twice."""
         conversation = self._open_conversation()
         data = _control_payload(payload)
-        if data not in conversation.answering:
+        if conversation.answering is None or data not in conversation.answering:
             conversation.outbox.control(Opcode.PONG, data)
 
     def sendClose(self, code: int | None = 1000, reason: str = "") -> None:
@@ -303,7 +303,9 @@ class Session:
 
     def _is_lost(self) -> bool:
         """Whether TCP is gone; the application may still be handling what had arrived."""
-        return self._conversation is not None and self._conversation.connection.state is State.CLOSED
+        if self._conversation is not None:
+            return self._conversation.connection.state is State.CLOSED
+        return self.closeInfo is not None
 
     def _ended(self, info: CloseInfo, tell: bool) -> None:
         """It is over: count it, and *tell* the application."""
@@ -455,7 +457,7 @@ class Conversation:
         self._greeting = True
         self._handling = 0
         # The Pings whose onPing is under way.
-        self.answering: tuple[bytes, ...] = ()
+        self.answering: list[bytes] | None = None
         self.inbox = Inbox(self, options.maxQueue, options.maxQueueBytes)
         self.outbox = Outbox(self, wire, session.factory.encoder, options.writeLimit, options.autoFragmentSize)
         self.connection = Connection(session.is_client, options, self)
@@ -531,7 +533,7 @@ class Conversation:
             self._session._paused = False
             self.inbox.release()
         self.inbox.advance()
-        self._session.factory._session_lost()
+        self._session.factory._session_lost(self._session)
 
     # What the connection says (events.Owner).
 
@@ -545,13 +547,12 @@ class Conversation:
         # 5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in response, unless it already
         # received a Close frame."
         self.outbox.control(Opcode.PONG, payload)
-        self.answering = (*self.answering, payload)
-        self._session._call_quietly("onPing", self._session.onPing, payload, then=partial(self._answered, payload))
-
-    def _answered(self, payload: bytes) -> None:
-        answering = list(self.answering)
-        answering.remove(payload)
-        self.answering = tuple(answering)
+        if self.answering is None:
+            self.answering = []
+        self.answering.append(payload)
+        self._session._call_quietly(
+            "onPing", self._session.onPing, payload, then=partial(self.answering.remove, payload)
+        )
 
     def pong(self, payload: bytes) -> None:
         """Tell of a Pong."""

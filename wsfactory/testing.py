@@ -26,7 +26,7 @@ from wsfactory.errors import HeaderPairs
 from wsfactory.factory import SharedFactory
 from wsfactory.flavour import Flavour
 from wsfactory.frames import Opcode, close_payload
-from wsfactory.http11 import Headers, Request, Response, request_reader, response_reader
+from wsfactory.http11 import Request, Response, request_reader, response_reader
 from wsfactory.opening import Connecting
 from wsfactory.session import ClientSession, ServerSession, Session
 from wsfactory.timing import Wheel
@@ -582,7 +582,7 @@ class ClientFactory(_MemoryFactory[ClientT]):
         **options: object,
     ) -> None:
         super().__init__(protocol, reactor, subprotocols, headers, options)
-        self.details = Connecting(parse_url(url), Headers(headers), self.subprotocols)
+        self.details = Connecting(parse_url(url), self.headers, self.subprotocols)
 
 
 # A framework of our own: time, futures, a log.
@@ -718,9 +718,15 @@ class _Task(Future):
         if self._waits_for is not None:
             self._waits_for.cancel()
 
-    def _go_on(self, *_: object) -> None:
+    def _go_on(self, _: object = None) -> None:
+        self._step(partial(self._steps.send, None))
+
+    def _go_on_failing(self, failure: Any) -> None:
+        self._step(partial(self._steps.throw, failure.value))
+
+    def _step(self, step: Callable[[], Any]) -> None:
         try:
-            thing = self._waits_for = self._steps.send(None)
+            thing = self._waits_for = step()
         except StopIteration as end:
             self.resolve(end.value)
         except Exception as error:
@@ -731,8 +737,8 @@ class _Task(Future):
     def _wait_for(self, thing: Any) -> None:
         if isinstance(thing, Future):
             thing.watch(self._go_on)
-        elif hasattr(thing, "addBoth"):  # a Deferred
-            thing.addBoth(self._go_on)
+        elif hasattr(thing, "addCallbacks"):  # a Deferred
+            thing.addCallbacks(self._go_on, self._go_on_failing)
         elif hasattr(thing, "add_done_callback"):  # asyncio's, on a running loop
             thing.add_done_callback(self._go_on)
         else:

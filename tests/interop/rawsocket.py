@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import socket
+import ssl
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +27,8 @@ SAFETY_NET_SECONDS = 15.0
 FIN = 0x80
 TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
 MASK = b"\x25\x8a\xf1\x03"
+# How a connection ends that is not ended in order: RST, or no close_notify.
+CUT_OFF = (ConnectionResetError, ssl.SSLEOFError)
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455 section 1.3: the answer to KEY
 
@@ -57,7 +60,7 @@ class RawPeer:
         parts = urlsplit(url)
         connection.settimeout(SAFETY_NET_SECONDS)
         connection.connect((parts.hostname, parts.port))
-        return cls(connection)
+        return cls(_encrypted(connection) if parts.scheme == "wss" else connection)
 
     @classmethod
     def open(cls, url: str, receive_buffer: int | None = None) -> Self:
@@ -103,7 +106,7 @@ class RawPeer:
         return taken or self._socket.recv(size)
 
     def read_to_the_end(self) -> bytes:
-        """Return everything up to the orderly end of the connection; raises ``ConnectionResetError`` at another."""
+        """Return everything up to the orderly end (of TLS, too) of the connection; raises one of CUT_OFF at another."""
         received = bytearray()
         while data := self.read_some(65536):
             received += data
@@ -112,7 +115,7 @@ class RawPeer:
     def read_until_gone(self) -> bytes:
         """Return everything up to the end of the connection, orderly or not."""
         received = bytearray()
-        with suppress(ConnectionResetError):
+        with suppress(*CUT_OFF):
             while data := self.read_some(65536):
                 received += data
         return bytes(received)
@@ -130,8 +133,10 @@ class RawPeer:
 class RawServer:
     """A listening socket at ``url``."""
 
-    def __init__(self) -> None:
+    def __init__(self, receive_buffer: int | None = None) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
+        if receive_buffer is not None:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self._socket.settimeout(SAFETY_NET_SECONDS)
         self.url = f"ws://127.0.0.1:{self._socket.getsockname()[1]}/"
 
@@ -158,6 +163,13 @@ class RawServer:
             + behind
         )
         return peer
+
+
+def _encrypted(connection: socket.socket) -> ssl.SSLSocket:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # What is verified, and by whom, is not the matter of raw conversations.
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context.wrap_socket(connection, suppress_ragged_eofs=False)
 
 
 def _accept(key: str) -> str:

@@ -21,7 +21,7 @@ MIB = 2**20
 NO_STATUS = 1005
 ABNORMAL = 1006
 # Every close code that an application may send, of each kind; None: a Close frame without one.
-CODES = (1000, 1001, 1011, 1012, 1013, 1014, 3000, 4999, None)
+CODES = (1000, 1001, 1008, 1011, 1012, 1013, 1014, 3000, 4999, None)
 
 Run = Callable[[Recorder, PeerConnection], Awaitable[None]]
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
 from queue import Queue
+from typing import Any
 
 import pytest
-from ours import End, OnTwisted
-from rawsocket import BINARY, CLOSE, FIN, TEXT, RawPeer, RawServer, close_frame, frame, frames, in_thread
+from ours import End, Listening, OnTwisted
+from rawsocket import BINARY, CLOSE, CUT_OFF, FIN, TEXT, RawPeer, RawServer, close_frame, frame, frames, in_thread
 from scenarios import pattern
 from waiting import on_reactor
 
@@ -19,7 +21,20 @@ pytestmark = pytest.mark.interop
 
 MIB = 2**20
 SOON = 0.2
+# Long enough that a busy machine is no standstill.
+PATIENCE = 0.5
 SMALL_BUFFER = 16 * 1024
+
+
+Listen = Callable[..., Coroutine[Any, Any, Listening]]
+
+
+@pytest.fixture(params=["tcp", "tls"])
+def listen(request: pytest.FixtureRequest, ours: OnTwisted) -> Listen:
+    """Return what makes a server of ours, in the clear and with TLS."""
+    if request.param == "tcp":
+        return ours.listen
+    return partial(ours.listen, certificate=request.getfixturevalue("authority").issue("127.0.0.1"))
 
 
 def codes(received: bytes) -> list[int]:
@@ -38,9 +53,9 @@ def flood(peer: RawPeer, too_big: bytes, masked: bool) -> bytes:
 
 
 @on_reactor
-async def test_a_client_that_keeps_sending_can_read_our_1009(ours: OnTwisted) -> None:
+async def test_a_client_that_keeps_sending_can_read_our_1009(listen: Listen) -> None:
     """Our server's end of the connection does not reset it: what follows the fault is read and discarded."""
-    listening = await ours.listen(maxMessagePayloadSize=1000)
+    listening = await listen(maxMessagePayloadSize=1000)
 
     def conversation() -> bytes:
         with RawPeer.open(listening.url) as peer:
@@ -106,9 +121,9 @@ async def test_our_client_does_not_hang_where_the_server_keeps_tcp_after_our_clo
 
 
 @on_reactor
-async def test_our_server_does_not_hang_where_the_client_keeps_tcp(ours: OnTwisted) -> None:
+async def test_our_server_does_not_hang_where_the_client_keeps_tcp(listen: Listen) -> None:
     """Our server ends TCP after the closing handshake, and drops a client that does not."""
-    listening = await ours.listen(closeHandshakeTimeout=SOON)
+    listening = await listen(closeHandshakeTimeout=SOON)
 
     def conversation() -> bytes:
         with RawPeer.open(listening.url) as peer:
@@ -124,9 +139,9 @@ async def test_our_server_does_not_hang_where_the_client_keeps_tcp(ours: OnTwist
 
 
 @on_reactor
-async def test_a_client_that_does_not_answer_our_close_is_dropped(ours: OnTwisted) -> None:
+async def test_a_client_that_does_not_answer_our_close_is_dropped(listen: Listen) -> None:
     """Without an answer to our Close the end is unclean, and its cause the timeout."""
-    listening = await ours.listen(closeHandshakeTimeout=SOON)
+    listening = await listen(closeHandshakeTimeout=SOON)
 
     def conversation() -> bytes:
         with RawPeer.open(listening.url) as peer:
@@ -142,9 +157,9 @@ async def test_a_client_that_does_not_answer_our_close_is_dropped(ours: OnTwiste
 
 
 @on_reactor
-async def test_a_stalled_peers_socket_is_gone_with_its_connection(ours: OnTwisted) -> None:
+async def test_a_stalled_peers_socket_is_gone_with_its_connection(listen: Listen) -> None:
     """A peer that takes nothing is dropped after closeHandshakeTimeout, its socket and our backlog with it."""
-    listening = await ours.listen(closeHandshakeTimeout=SOON)
+    listening = await listen(closeHandshakeTimeout=SOON)
     peer = await in_thread(RawPeer.open, listening.url, SMALL_BUFFER)
     session = await listening.opens.get()
     session.sendMessage(bytes(16 * MIB), isBinary=True)
@@ -154,37 +169,60 @@ async def test_a_stalled_peers_socket_is_gone_with_its_connection(ours: OnTwiste
     assert session.closeInfo.cause is CloseCause.CLOSE_TIMEOUT
     assert session.bufferedAmount == 0
     assert not listening.factory.connections
-    with peer, pytest.raises(ConnectionResetError):
+    with peer, pytest.raises(CUT_OFF):
         await in_thread(peer.read_to_the_end)
 
 
-@on_reactor
-async def test_a_backlog_to_a_slow_reader_arrives_whole_before_the_close(ours: OnTwisted) -> None:
-    """closeHandshakeTimeout is time without progress: a reader that takes several times as long gets everything."""
-    listening = await ours.listen(closeHandshakeTimeout=SOON)
-    backlog = pattern(3_000_000)
+BACKLOG = pattern(3_000_000)
 
-    def conversation() -> bytes:
+
+def read_slowly(peer: RawPeer, masked: bool) -> list[tuple[int, bytes]]:
+    """Take the backlog and the Close in small bites for several times PATIENCE, then answer; return the frames."""
+    expected = len(frame(FIN | BINARY, BACKLOG, masked=masked) + close_frame(1000, masked=masked))
+    deadline = time.monotonic() + 3 * PATIENCE
+    received = bytearray()
+    while len(received) < expected:
+        received += peer.read_some(SMALL_BUFFER)
+        # The pace is what is tested here: it takes longer than any timeout, without ever standing still.
+        time.sleep(0.01 if time.monotonic() < deadline else 0)
+    peer.send(close_frame(1000, masked=not masked))
+    return frames(bytes(received))
+
+
+@on_reactor
+async def test_a_backlog_to_a_slow_client_arrives_whole_before_the_close(listen: Listen) -> None:
+    """closeHandshakeTimeout is time without progress: a reader that takes several times as long gets everything."""
+    listening = await listen(closeHandshakeTimeout=PATIENCE)
+
+    def conversation() -> list[tuple[int, bytes]]:
         with RawPeer.open(listening.url, SMALL_BUFFER) as peer:
-            received = bytearray()
-            deadline = time.monotonic() + 4 * SOON
-            while data := peer.read_some(SMALL_BUFFER):
-                received += data
-                # The pace is what is tested: 40 times as slow as it could be, until several timeouts have passed.
-                time.sleep(0.01 if time.monotonic() < deadline else 0)
-                if received.endswith(close_frame(1000, masked=False)):
-                    peer.send(close_frame(1000))
-            return bytes(received)
+            return read_slowly(peer, masked=False)
 
     conversing = in_thread(conversation)
     session = await listening.opens.get()
-    session.sendMessage(backlog, isBinary=True)
+    session.sendMessage(BACKLOG, isBinary=True)
     session.sendClose()
 
-    message, close = frames(await conversing)
-    assert message == (FIN | BINARY, backlog)
-    assert close == (FIN | CLOSE, struct.pack("!H", 1000))
+    assert await conversing == [(FIN | BINARY, BACKLOG), (FIN | CLOSE, struct.pack("!H", 1000))]
     assert await session.ends.get() == End(True, 1000, "")
+
+
+@on_reactor
+async def test_a_backlog_to_a_slow_server_arrives_whole_before_the_close(ours: OnTwisted) -> None:
+    """The same where we are the client."""
+    with RawServer(SMALL_BUFFER) as server:
+
+        def conversation() -> list[tuple[int, bytes]]:
+            with server.open() as peer:
+                return read_slowly(peer, masked=True)
+
+        conversing = in_thread(conversation)
+        session = await ours.connect(server.url, closeHandshakeTimeout=PATIENCE)
+        session.sendMessage(BACKLOG, isBinary=True)
+        session.sendClose()
+
+        assert await conversing == [(FIN | BINARY, BACKLOG), (FIN | CLOSE, struct.pack("!H", 1000))]
+        assert await session.ends.get() == End(True, 1000, "")
 
 
 @on_reactor

@@ -24,9 +24,11 @@ from rawsocket import (
 from twisted.internet.defer import CancelledError, Deferred, DeferredQueue
 from waiting import on_reactor
 
-from wsfactory import ConnectionDeny, Request
+from wsfactory import CloseCause, ConnectionDeny, HandshakeTimeout, Request
 
 pytestmark = pytest.mark.interop
+
+SOON = 0.2
 
 # What the two browsers send, line for line (their own Host and Origin).
 FIREFOX = """\
@@ -277,11 +279,12 @@ async def test_frames_that_come_with_the_servers_answer_follow_on_open(ours: OnT
 class Undecided(Recorder):
     """Takes its time over onConnect, until the test decides."""
 
-    asked: DeferredQueue[Deferred[None]] = DeferredQueue()
+    # In a tuple, because no Deferred may have a Deferred as its result.
+    asked: DeferredQueue[tuple[Deferred[None]]] = DeferredQueue()
 
     def onConnect(self, request: Request) -> Deferred[None]:
         decision: Deferred[None] = Deferred()
-        self.asked.put(decision)
+        self.asked.put((decision,))
         return decision
 
 
@@ -297,7 +300,7 @@ async def test_a_pending_connection_is_cancelled_when_its_client_leaves(ours: On
     listening = await ours.listen(Leaving)
     peer = await in_thread(RawPeer.connect, listening.url)
     peer.send(upgrade_request(listening.url))
-    decision = await Undecided.asked.get()
+    (decision,) = await Undecided.asked.get()
     peer.reset()
     with pytest.raises(CancelledError):
         await decision
@@ -314,7 +317,7 @@ async def test_a_second_pipelined_request_does_not_connect_again(ours: OnTwisted
     request = upgrade_request(listening.url)
     peer = await in_thread(RawPeer.connect, listening.url)
     peer.send(request + request)
-    decision = await Undecided.asked.get()
+    (decision,) = await Undecided.asked.get()
     decision.callback(None)
 
     def conversation() -> tuple[bytes, bytes]:
@@ -326,6 +329,35 @@ async def test_a_second_pipelined_request_does_not_connect_again(ours: OnTwisted
     assert head.startswith(b"HTTP/1.1 101 ")
     assert (first_byte, payload[:2]) == (FIN | CLOSE, struct.pack("!H", 1002))
     assert not Undecided.asked.pending
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n"], ids=["nothing", "half a head"])
+@on_reactor
+async def test_a_client_that_does_not_finish_its_request_is_told_so(ours: OnTwisted, said: bytes) -> None:
+    """After openHandshakeTimeout the answer is 408, and the connection ends in order."""
+    listening = await ours.listen(openHandshakeTimeout=SOON)
+    head, _ = await in_thread(refused, listening.url, said)
+
+    assert head.startswith("HTTP/1.1 408 ")
+    assert listening.factory.counters.failed == {CloseCause.OPEN_TIMEOUT: 1}
+
+
+@pytest.mark.parametrize(("scheme", "said"), [("ws", b""), ("ws", b"HTTP/1.1 101 Switching\r\n"), ("wss", b"")])
+@on_reactor
+async def test_a_server_that_does_not_finish_its_answer_is_left(ours: OnTwisted, scheme: str, said: bytes) -> None:
+    """After openHandshakeTimeout connect fails with HandshakeTimeout, and the server sees us go."""
+    with RawServer() as server:
+
+        def conversation() -> bytes:
+            with server.accept() as peer:
+                peer.send(said)
+                return peer.read_until_gone()
+
+        conversing = in_thread(conversation)
+        with pytest.raises(HandshakeTimeout):
+            await ours.connect(server.url.replace("ws:", f"{scheme}:"), openHandshakeTimeout=SOON)
+
+        assert await conversing
 
 
 def refused(url: str, request: bytes) -> tuple[str, bytes]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ours import End, OnTwisted
 from peering import PEERS, PeerFailed, PeerProcess
+from rawsocket import RawPeer, in_thread
 from scenarios import exchange, pattern
 from waiting import on_reactor
 
@@ -121,6 +122,31 @@ async def test_we_do_not_trust_another_name(ours: OnTwisted, peers: Peers, autho
     session = await ours.connect(listening.url, tls=TLS(trustRoots=trusted, serverName="other.example"))
 
     await exchange(session, await listening.opens.get(), "as expected")
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["nothing", "no TLS"])
+@on_reactor
+async def test_a_client_without_tls_is_dropped(ours: OnTwisted, authority: Authority, said: bytes) -> None:
+    """At a wss port a client that says nothing is dropped after the timeouts, one that says something else at once."""
+    certificate = authority.issue(HERE)
+    listening = await ours.listen(certificate=certificate, openHandshakeTimeout=0.2, closeHandshakeTimeout=0.2)
+
+    def conversation() -> bytes:
+        with RawPeer.connect(listening.url.replace("wss:", "ws:")) as peer:
+            peer.send(said)
+            return peer.read_until_gone()
+
+    assert not (await in_thread(conversation)).startswith(b"HTTP")
+    assert not listening.factory.openings
+
+
+@on_reactor
+async def test_a_client_with_tls_at_a_port_without_is_refused(ours: OnTwisted) -> None:
+    """A TLS handshake is no HTTP request: 400, which that client cannot read; it fails with ConnectError."""
+    listening = await ours.listen()
+
+    with pytest.raises(ConnectError):
+        await ours.connect(listening.url.replace("ws:", "wss:"))
 
 
 @pytest.mark.parametrize("peer", PEERS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 from twisted.internet import protocol as twisted_protocol
 from twisted.internet.defer import Deferred
@@ -15,20 +16,21 @@ from twisted.internet.interfaces import (
 )
 from twisted.python.failure import Failure
 
-from wsfactory.errors import ConnectError, HeaderPairs, InvalidState
+from wsfactory.dialing import open_session
+from wsfactory.errors import HeaderPairs
 from wsfactory.factory import SharedFactory
 from wsfactory.http11 import Headers
-from wsfactory.opening import ClientOpening, Connecting, Redirected
+from wsfactory.opening import ClientOpening, Connecting
 from wsfactory.session import ClientSession
+from wsfactory.stream import STREAM_SLOTS, Stream
 from wsfactory.twisted.endpoints import client_endpoint
 from wsfactory.twisted.transport import TwistedProtocol, flavour_for
 from wsfactory.urls import parse_url
 
-__all__ = ["ClientFactory", "ClientProtocol", "connect"]
+__all__ = ["ClientFactory", "ClientProtocol", "ClientStream", "connect"]
 
 # What an attempt may take where openHandshakeTimeout does not bound it.
 CONNECT_SECONDS = 30.0
-NO_PROTOCOL = "the factory has no protocol: ClientFactory(url, MyProtocol), or factory.protocol = MyProtocol"
 
 
 class ClientProtocol(ClientSession, TwistedProtocol):
@@ -48,7 +50,13 @@ class ClientProtocol(ClientSession, TwistedProtocol):
         assert reason is not None
         fault = tls_fault(self.transport, reason)
         if fault is not None:
-            opening.not_connected(_connect_error(f"TLS with {self.peer} failed: {fault}", reason))
+            opening.not_connected(f"TLS with {self.peer} failed: {fault}", reason)
+
+
+class ClientStream(ClientProtocol, Stream):
+    """The connection to one server, for coroutines: ``recv``, ``send``, ``async for``."""
+
+    __slots__ = STREAM_SLOTS
 
 
 class ClientFactory(SharedFactory[ClientProtocol], twisted_protocol.ClientFactory):
@@ -90,11 +98,7 @@ class ClientFactory(SharedFactory[ClientProtocol], twisted_protocol.ClientFactor
 
     def buildProtocol(self, addr: IAddress | None) -> ClientProtocol:  # type: ignore[override]
         """Return a new protocol that belongs to this factory."""
-        if self.protocol is None:
-            raise InvalidState(NO_PROTOCOL)
-        session = self.protocol()
-        session._adopt(self)  # type: ignore[arg-type]
-        return session
+        return self._new_session()
 
     def endpoint_for(self, details: Connecting) -> IStreamClientEndpoint:
         """Return the endpoint that leads where *details* says; ``openHandshakeTimeout`` bounds it from outside."""
@@ -106,60 +110,22 @@ def connect(url: str, factory: ClientFactory | None = None, **options: object) -
     """Connect; the Deferred fires with the protocol once it is open.
 
     It fails with ``HandshakeError`` (status, headers and body of a refusal), ``HandshakeTimeout`` or ``ConnectError``;
-    cancelling it ends the attempt.  Without a *factory* one is made from *options*.  Raises ``InvalidURL``, and
+    cancelling it ends the attempt.  Without a *factory* it gives a connection for coroutines, made with *options* (the
+    factory's).  Raises ``InvalidURL``, and
     ``InvalidState`` where the factory has no protocol.
     """
     if factory is None:
-        factory = ClientFactory(url, ClientProtocol, **options)  # type: ignore[arg-type]
+        factory = ClientFactory(url, ClientStream, **options)  # type: ignore[arg-type]
     elif options:
         factory.setProtocolOptions(**options)
-    if factory.protocol is None:
-        raise InvalidState(NO_PROTOCOL)
-    return Deferred.fromCoroutine(_connect(factory, replace(factory.details, url=parse_url(url))))
-
-
-async def _connect(factory: ClientFactory, details: Connecting) -> ClientProtocol:
-    redirects_left = factory.maxRedirects
-    while True:
-        try:
-            return await _attempt(factory, details, follows=redirects_left > 0)
-        except Redirected as redirect:
-            redirects_left -= 1
-            details = replace(details, url=redirect.url, headers=redirect.request_headers)
-
-
-async def _attempt(factory: ClientFactory, details: Connecting, follows: bool) -> ClientProtocol:
-    session = factory.buildProtocol(None)
-    opened: Deferred[ClientProtocol] = Deferred(lambda _: session.dropConnection(abort=True))
-    session._opened = opened
-    dialling: list[Deferred[None]] = []
-
-    def dial(changed: Connecting) -> None:
-        dialling.append(Deferred.fromCoroutine(_dial(factory, changed, session)))
-
-    session._prepare(details, dial, follows)
-    try:
-        return await opened
-    finally:
-        for attempt in dialling:
-            attempt.cancel()
+    factory._check_protocol()
+    details = replace(factory.details, url=parse_url(url))
+    return Deferred.fromCoroutine(open_session(factory, details, partial(_dial, factory), factory.maxRedirects))
 
 
 async def _dial(factory: ClientFactory, details: Connecting, session: ClientProtocol) -> None:
     """Make the TCP connection on which *session* then opens."""
-    try:
-        await factory.endpoint_for(details).connect(_Only(session))
-    except Exception as error:
-        opening = session._opening
-        if isinstance(opening, ClientOpening) and session.transport is None:
-            text = f"cannot connect to {details.url}: {str(error) or type(error).__name__}"
-            opening.not_connected(_connect_error(text, error))
-
-
-def _connect_error(text: str, cause: BaseException) -> ConnectError:
-    error = ConnectError(text)
-    error.__cause__ = cause
-    return error
+    await factory.endpoint_for(details).connect(_Only(session))
 
 
 class _Only(twisted_protocol.ClientFactory):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any, cast
 
@@ -23,12 +22,11 @@ from wsfactory.errors import InvalidURL, OptionError
 from wsfactory.proxy import ProxyURL, parse_proxy_url
 from wsfactory.tls import TLS
 from wsfactory.twisted.tunnel import TunnelEndpoint
-from wsfactory.urls import URL, parse_url
+from wsfactory.urls import URL, parse_listening_url
 
 __all__ = ["client_endpoint", "server_endpoint"]
 
 _URL = re.compile(r"(ws|wss|ws\+unix):", re.IGNORECASE)
-_PORT_ZERO = re.compile(r"(wss?://[^/?#]*):0+(?=[/?]|$)", re.IGNORECASE)
 
 
 def server_endpoint(
@@ -39,7 +37,7 @@ def server_endpoint(
         return where
     if not _URL.match(where):
         return cast("IStreamServerEndpoint", serverFromString(_running(reactor), where))
-    url = _listening_url(where)
+    url = parse_listening_url(where)
     if url.unix_path is not None:
         return UNIXServerEndpoint(_running(reactor), url.unix_path)
     return _tcp_server_endpoint(url, _running(reactor), tls)
@@ -52,12 +50,6 @@ def _running(reactor: IReactorTime | None) -> Any:
 
         return running
     return reactor
-
-
-def _listening_url(text: str) -> URL:
-    """Return the URL to listen at; unlike one to connect to, its port may be 0: the system then chooses one."""
-    any_port = _PORT_ZERO.match(text)
-    return replace(parse_url(any_port[1] + text[any_port.end() :]), port=0) if any_port else parse_url(text)
 
 
 def _tcp_server_endpoint(url: URL, reactor: Any, tls: object) -> IStreamServerEndpoint:

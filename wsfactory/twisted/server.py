@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import cast
 
 from twisted.internet import protocol as twisted_protocol
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime, IStreamServerEndpoint
 
-from wsfactory.errors import HeaderPairs, InvalidState
+from wsfactory.errors import HeaderPairs
 from wsfactory.factory import SharedFactory
 from wsfactory.session import ServerSession
 from wsfactory.twisted.endpoints import server_endpoint
 from wsfactory.twisted.transport import TwistedProtocol, flavour_for
 
 __all__ = ["ServerFactory", "ServerProtocol", "listen"]
-
-NO_PROTOCOL = "the factory has no protocol: ServerFactory(MyProtocol), or factory.protocol = MyProtocol"
 
 
 class ServerProtocol(ServerSession, TwistedProtocol):
@@ -54,18 +53,18 @@ class ServerFactory(SharedFactory[ServerProtocol], twisted_protocol.ServerFactor
 
     def buildProtocol(self, addr: IAddress | None) -> ServerProtocol:  # type: ignore[override]
         """Return a new protocol that belongs to this factory."""
-        if self.protocol is None:
-            raise InvalidState(NO_PROTOCOL)
-        session = self.protocol()
-        session._adopt(self)  # type: ignore[arg-type]
-        return session
+        return self._new_session()
 
     def shutdown(self, code: int = 1001, timeout: float | None = 20.0) -> Deferred[object]:
         """Close the ports that ``listen`` opened, then every connection; see ``SharedFactory.shutdown``."""
         ports, self._ports = self._ports, []
-        for port in ports:
-            port.stopListening()
-        return super().shutdown(code, timeout)  # type: ignore[return-value]
+        closed = DeferredList([maybeDeferred(port.stopListening) for port in ports], consumeErrors=True)
+        return Deferred.fromCoroutine(_both(closed, cast("Deferred[object]", super().shutdown(code, timeout))))
+
+
+async def _both(first: Awaitable[object], then: Awaitable[object]) -> object:
+    await first
+    return await then
 
 
 def listen(
@@ -74,9 +73,10 @@ def listen(
     """Listen; the Deferred fires with the port.
 
     Takes a URL (``ws://127.0.0.1:9000/``, ``wss://...`` with *tls*, ``ws+unix:///run/x.sock``), an endpoint's
-    description (``tcp:9000``, ``ssl:...``, ``systemd:...``) or an endpoint.  Raises ``InvalidURL``; the Deferred fails
-    with Twisted's ``CannotListenError``.
+    description (``tcp:9000``, ``ssl:...``, ``systemd:...``) or an endpoint.  Raises ``InvalidURL``, and
+    ``InvalidState`` where the factory has no protocol; the Deferred fails with Twisted's ``CannotListenError``.
     """
+    factory._check_protocol()
     listening = server_endpoint(url_or_endpoint, factory.reactor, tls).listen(factory)
     return listening.addCallback(_remember, factory)
 
