@@ -5,8 +5,8 @@
 Each server runs in a process of its own (memory_servers.py), one after the other, in each round in another order.  The
 load side is this process: it opens the connections with the handshake of a browser, sends one small message on each,
 takes the echo, and then only holds them.  What counts is the server's PSS by /proc/PID/smaps_rollup once it has come to
-rest, less what it was before, divided by the connections; before that a few connections come and go, so that what is
-made once is there.  The kernel's memory for sockets is not in it.  Of the rounds the median counts.
+rest, less what it was with a few connections, divided by the connections that came since.  The kernel's memory for
+sockets is not in it.  Of the rounds the median counts.
 
 The table is reStructuredText, as docs/performance.rst has it.
 """
@@ -27,7 +27,6 @@ import statistics
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -36,7 +35,8 @@ from memory_servers import HOST, SERVERS
 
 OURS = "wsfactory-uvloop"
 AIM_KIB = 4
-WARM_UP = 20
+# So many are there before: what is made once, for the first of them, does not count.
+FIRST = 20
 # More would overflow the backlog of a listening socket.
 OPENING_AT_ONCE = 32
 OPENING_SECONDS = 300
@@ -74,26 +74,25 @@ Rounds = dict[str, list[float]]
 class Connections:
     """The client's ends of the connections to one server; *touch*: each sends a message, and takes its echo."""
 
-    def __init__(self, port: int, touch: bool) -> None:
-        self._port = port
+    def __init__(self, touch: bool) -> None:
         self._touch = touch
         self._sockets: list[socket.socket] = []
         self._turns = asyncio.Semaphore(OPENING_AT_ONCE)
 
-    async def open(self, count: int) -> None:
+    async def open(self, count: int, port: int) -> None:
         async with asyncio.timeout(OPENING_SECONDS), asyncio.TaskGroup() as tasks:
             for _ in range(count):
-                tasks.create_task(self._open_one())
+                tasks.create_task(self._open_one(port))
 
-    async def _open_one(self) -> None:
+    async def _open_one(self, port: int) -> None:
         async with self._turns:
             client = socket.socket()
             client.setblocking(False)
             # To reset, not to leave thousands of addresses in TIME_WAIT.
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._sockets.append(client)
-            await asyncio.get_running_loop().sock_connect(client, (HOST, self._port))
-            head = await exchange(client, request(self._port), b"\r\n\r\n")
+            await asyncio.get_running_loop().sock_connect(client, (HOST, port))
+            head = await exchange(client, request(port), b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 101 "), head
             assert b"sec-websocket-extensions" not in head.lower(), "compression is to be off"
             if self._touch:
@@ -102,7 +101,6 @@ class Connections:
     def close(self) -> None:
         for client in self._sockets:
             client.close()
-        self._sockets.clear()
 
 
 def request(port: int) -> bytes:
@@ -130,7 +128,7 @@ async def exchange(client: socket.socket, data: bytes, end: bytes) -> bytes:
 
 def allow_descriptors(connections: int) -> None:
     """Raise the limit of open files, for this process and the servers that it starts."""
-    needed = connections + WARM_UP + 100
+    needed = connections + FIRST + 100
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < needed:
         sys.exit(f"{connections} connections need {needed} descriptors, and only {hard} are allowed (ulimit -Hn)")
@@ -148,7 +146,7 @@ def running(name: str) -> Iterator[tuple[int, int]]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
-            yield process.pid, int(process.stdout.readline())
+            yield process.pid, int(process.stdout.readline() or sys.exit(f"{name} did not start"))
         finally:
             process.kill()
 
@@ -160,7 +158,7 @@ def pss_kib(pid: int) -> int:
     raise RuntimeError("the kernel tells no PSS")
 
 
-def pss_at_rest(pid: int) -> int:
+async def pss_at_rest(pid: int) -> int:
     """Return the PSS in KiB, once it stays as it is."""
     before = -1
     for _ in range(MAX_RESTS):
@@ -168,22 +166,19 @@ def pss_at_rest(pid: int) -> int:
         if abs(now - before) * 1000 <= now:
             break
         before = now
-        time.sleep(REST_SECONDS)
+        await asyncio.sleep(REST_SECONDS)
     return now
 
 
-async def kib_per_connection(name: str, connections: int, touch: bool) -> float:
-    with running(name) as (pid, port):
-        passing, staying = Connections(port, touch), Connections(port, touch)
-        try:
-            await passing.open(WARM_UP)
-            passing.close()
-            before = pss_at_rest(pid)
-            await staying.open(connections)
-            return (pss_at_rest(pid) - before) / connections
-        finally:
-            passing.close()
-            staying.close()
+async def kib_per_connection(name: str, count: int, touch: bool) -> float:
+    with contextlib.ExitStack() as stack:
+        # The server ends first: it need not hear thousands of connections break off.
+        connections = stack.enter_context(contextlib.closing(Connections(touch)))
+        pid, port = stack.enter_context(running(name))
+        await connections.open(FIRST, port)
+        before = await pss_at_rest(pid)
+        await connections.open(count, port)
+        return (await pss_at_rest(pid) - before) / count
 
 
 def measure(names: list[str], rounds: int, connections: int, touch: bool) -> Rounds:
@@ -217,10 +212,10 @@ def our_version() -> str:
 
 
 def table(results: Rounds) -> None:
-    """Print a reStructuredText table, ours first, then whoever needs less."""
+    """Print a reStructuredText table: a row for each server."""
     medians = {name: statistics.median(values) for name, values in results.items()}
     rows = [["server", "runs on", "KiB", "lowest", "highest", "ratio to ours"]]
-    for name in sorted(medians, key=lambda name: (not name.startswith("wsfactory"), name.startswith("raw"))):
+    for name in results:
         ratio = f"{medians[name] / medians[OURS]:.2f}" if OURS in medians else "\N{EN DASH}"
         numbers = [f"{value:.2f}" for value in (medians[name], min(results[name]), max(results[name]))]
         rows.append([name, SERVERS[name].runs_on, *numbers, ratio])
@@ -255,7 +250,9 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=5000, help="to each server (default: 5000)")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each server (default: 3)")
     parser.add_argument("--servers", default="", help=f"some of {','.join(SERVERS)} (default: all)")
-    parser.add_argument("--touch", action=argparse.BooleanOptionalAction, default=True, help="one message before idling")
+    parser.add_argument(
+        "--touch", action=argparse.BooleanOptionalAction, default=True, help="one message before idling"
+    )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the numbers there, too")
     arguments = parser.parse_args()
     if not Path(f"/proc/{os.getpid()}/smaps_rollup").exists():

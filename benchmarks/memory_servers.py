@@ -221,10 +221,10 @@ def answer(data: bytes) -> bytes:
 
 
 SERVERS: dict[str, Server] = {
-    "wsfactory-uvloop": Server("uvloop", ("wsfactory", "uvloop"), wsfactory_on_asyncio),
-    "wsfactory-serve": Server("uvloop", ("wsfactory", "uvloop"), wsfactory_serve),
-    "wsfactory-asyncio": Server("asyncio", ("wsfactory",), wsfactory_on_asyncio),
-    "wsfactory-twisted": Server("twisted", ("wsfactory", "twisted"), wsfactory_on_twisted),
+    "wsfactory-uvloop": Server("uvloop", ("wsfactory.asyncio", "uvloop"), wsfactory_on_asyncio),
+    "wsfactory-serve": Server("uvloop", ("wsfactory.asyncio", "uvloop"), wsfactory_serve),
+    "wsfactory-asyncio": Server("asyncio", ("wsfactory.asyncio",), wsfactory_on_asyncio),
+    "wsfactory-twisted": Server("twisted", ("wsfactory.twisted", "twisted"), wsfactory_on_twisted),
     "autobahn-uvloop": Server("uvloop", ("autobahn", "uvloop"), autobahn_on_asyncio),
     "autobahn-twisted": Server("twisted", ("autobahn", "twisted"), autobahn_on_twisted),
     "websockets": Server("uvloop", ("websockets.asyncio", "uvloop"), websockets),

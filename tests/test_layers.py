@@ -129,7 +129,7 @@ def test_imports_do_not_go_round_in_circles() -> None:
     assert set(TopologicalSorter(graph).static_order()) >= set(SOURCES)
 
 
-@pytest.mark.parametrize("module", [module for module in SOURCES if depth_of(module) > FLAVOURS])
+@pytest.mark.parametrize("module", [module for module in SOURCES if depth_of(module) > SOCKETS])
 def test_no_framework_socket_or_clock_from_the_session_down(module: str) -> None:
     kept_out = {name for name in imports_of(module) if name.split(".")[0] in KEPT_OUT}
 
@@ -166,7 +166,7 @@ def test_every_source_file_has_a_test_twin() -> None:
 def test_every_public_name_is_there() -> None:
     """``__all__`` of every module below the flavours, and of the package, names what exists, once."""
     for module in SOURCES:
-        if depth_of(module) > FLAVOURS:
+        if depth_of(module) > SOCKETS:
             exec(f"from {module} import *", {})  # it raises for a name that is not there
             names = getattr(sys.modules[module], "__all__", [])
             assert len(names) == len(set(names)), module

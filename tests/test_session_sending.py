@@ -162,7 +162,7 @@ def test_once_closing_has_begun_sending_raises(
 
     with pytest.raises(ConnectionClosed) as closed:
         send(one.session)
-    assert closed.value.closeInfo is one.session.closeInfo
+    assert closed.value.closeInfo is not None
     assert not one.session.isOpen
 
 
