@@ -5,8 +5,9 @@
 Each server runs in a process of its own (memory_servers.py), one after the other, in each round in another order.  The
 load side is this process: it opens the connections with the handshake of a browser, sends one small message on each,
 takes the echo, and then only holds them.  What counts is the server's PSS by /proc/PID/smaps_rollup once it has come to
-rest, less what it was with a few connections, divided by the connections that came since.  The kernel's memory for
-sockets is not in it.  Of the rounds the median counts.
+rest, less what it was with a few connections, divided by the connections that came since; of the rounds the median.
+Only the anonymous part of it (Pss_Anon) is taken: no connection maps a file, and each process's share of the libraries
+changes with whoever else runs Python meanwhile.  The kernel's memory for sockets is not in it.
 
 The table is reStructuredText, as docs/performance.rst has it.
 """
@@ -153,9 +154,9 @@ def running(name: str) -> Iterator[tuple[int, int]]:
 
 def pss_kib(pid: int) -> int:
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
+        if line.startswith("Pss_Anon:"):
             return int(line.split()[1])
-    raise RuntimeError("the kernel tells no PSS")
+    raise RuntimeError("the kernel tells no Pss_Anon")
 
 
 async def pss_at_rest(pid: int) -> int:
@@ -258,7 +259,7 @@ def main() -> None:
     if not Path(f"/proc/{os.getpid()}/smaps_rollup").exists():
         sys.exit("this needs Linux: /proc/PID/smaps_rollup")
     allow_descriptors(arguments.connections)
-    print(setting())
+    print(setting(), flush=True)
     names = chosen(arguments.servers)
     results = measure(names, arguments.rounds, arguments.connections, arguments.touch)
     report(results, arguments.connections, arguments.touch)

@@ -14,7 +14,7 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 HOST = "127.0.0.1"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
 
-# A Twisted factory; or what has a list of listening ``sockets``, like asyncio.Server.
+# A Twisted factory; or, once it is awaited, what has a list of listening ``sockets``, like asyncio.Server.
 Started = Any
 
 
@@ -32,7 +32,7 @@ class Server:
 
     runs_on: str
     needs: tuple[str, ...]
-    start: Callable[[], Started | Awaitable[Started]]
+    start: Callable[[], Started]
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -92,7 +92,7 @@ def twisted_web() -> Started:
         def buildProtocol(self, request: object) -> Any:
             return Echo()
 
-    class Root(WebSocketResource):  # type: ignore[misc]
+    class Root(WebSocketResource):
         isLeaf = True
 
     return Site(Root(Factory()))
@@ -102,6 +102,8 @@ def raw_on_twisted() -> Started:
     from twisted.internet.protocol import Factory, Protocol
 
     class Echo(Protocol):
+        transport: Any
+
         def dataReceived(self, data: bytes) -> None:
             self.transport.write(answer(data))
 
@@ -168,6 +170,7 @@ async def aiohttp() -> Started:
     application.router.add_get("/", echo)
     runner = web.AppRunner(application)
     await runner.setup()
+    assert runner.server is not None
     return await asyncio.get_running_loop().create_server(runner.server, HOST, 0)
 
 
@@ -241,13 +244,13 @@ SERVERS: dict[str, Server] = {
 def run_on_twisted(server: Server) -> None:
     from twisted.internet import reactor
 
-    port: Any = reactor.listenTCP(0, server.start(), interface=HOST)  # type: ignore[attr-defined]
+    port: Any = reactor.listenTCP(0, server.start(), interface=HOST)
     print(port.getHost().port, flush=True)
-    reactor.run()  # type: ignore[attr-defined]
+    reactor.run()
 
 
 async def run_on_asyncio(server: Server) -> None:
-    started: Started = await server.start()  # type: ignore[misc]
+    started: Started = await server.start()
     print(started.sockets[0].getsockname()[1], flush=True)
     await asyncio.Event().wait()
 
