@@ -97,6 +97,8 @@ class Lines(Talk):
 
     def begin(self) -> None:
         """Begin to read what is typed."""
+        agreed = f", subprotocol {self.subprotocol}" if self.subprotocol else ""
+        self.call.screen.remark(f"Connected to {self.call.asked.url}{agreed}. Lines you type are sent; Ctrl-D closes.")
         self._lines = self.call.typed_lines(self)
         self._lines.start()
 
@@ -247,8 +249,6 @@ class Call:
     def opened(self, session: Talk) -> None:
         """It is open."""
         self.session = session
-        agreed = f", subprotocol {session.subprotocol}" if session.subprotocol else ""
-        self.screen.remark(f"Connected to {self.asked.url}{agreed}. Lines that you type are sent; Ctrl-D closes.")
 
     def typed_lines(self, typist: Lines) -> TypedLines:
         """Return what is typed on stdin."""
@@ -256,6 +256,8 @@ class Call:
 
     def interrupt(self) -> None:
         """Ctrl-C was pressed: close; the second time, abort."""
+        # The terminal has written ^C, without an end of line.
+        self.screen.remark("")
         if self.session is None:
             self._interrupted = True
             if self._attempt is not None:
