@@ -15,7 +15,15 @@ from wsfactory.frames import Opcode
 from wsfactory.testing import Alone, Frame, alone, binary, close, pong, text
 from wsfactory.tls import TLS
 from wsfactory.twisted.screen import Screen
-from wsfactory.twisted.terminal import PING_EVERY_SECONDS, PONG_WITHIN_SECONDS, Asked, Call, refusal
+from wsfactory.twisted.terminal import (
+    PATIENCE_SECONDS,
+    PING_EVERY_SECONDS,
+    PONG_WITHIN_SECONDS,
+    SILENCE_SECONDS,
+    Asked,
+    Call,
+    refusal,
+)
 
 URL = "ws://localhost/"
 
@@ -158,6 +166,58 @@ def test_somebody_who_types_is_told_how_and_when() -> None:
 
     assert use.ends(close(1000)) == 0
     assert use.shown == ("< hello\n", f"Connected to {URL}. Lines you type are sent; Ctrl-D closes.\nClosed.\n")
+
+
+def test_what_was_piped_is_answered_before_it_closes() -> None:
+    """The server may take its time: it closes once there has been silence."""
+    use = Use(Asked(URL, piped=True))
+    use.session.typed([b"question"])
+    use.session.typed_all()
+    use.exchange()
+    for _ in range(3):
+        use.alone.advance(SILENCE_SECONDS * 0.9)
+        assert use.exchange(text("answer")) == []
+    use.alone.advance(SILENCE_SECONDS)
+
+    assert use.exchange() == [close(1000)]
+    assert use.ends(close(1000)) == 0
+    assert use.out.getvalue() == "answer\n" * 3
+
+
+def test_a_server_that_never_stops_talking_is_closed_at_last() -> None:
+    use = Use(Asked(URL, piped=True))
+    use.session.typed([b"subscribe"])
+    use.session.typed_all()
+    use.exchange()
+    seconds = 0.0
+    while not (frames := use.exchange(text("tick"))):
+        use.alone.advance(SILENCE_SECONDS / 2)
+        seconds += SILENCE_SECONDS / 2
+
+    assert frames == [close(1000)]
+    assert seconds == PATIENCE_SECONDS
+
+
+def test_where_nothing_was_piped_nothing_is_awaited() -> None:
+    use = Use(Asked(URL, piped=True))
+    use.session.typed_all()
+
+    assert use.exchange() == [close(1000)]
+
+
+def test_silence_after_the_end_is_no_longer_awaited() -> None:
+    """Be it the server's, or Ctrl-C."""
+    use = Use(Asked(URL, piped=True))
+    use.session.typed([b"question"])
+    use.session.typed_all()
+    use.call.interrupt()
+
+    assert use.exchange() == [text("question"), close(1000)]
+    assert use.ends(close(1000)) == 0
+
+    use.alone.advance(60)
+
+    assert use.err.getvalue() == ""
 
 
 # One message.
