@@ -1,5 +1,7 @@
 """Real loopback sockets under a running reactor: a peer that the test plays by hand, and protocols that take notes.
 
+``OfflineReactor`` is for what needs no socket: attempts to connect are only noted, and names resolve at once.
+
 Nothing sleeps: a test awaits what it needs, and fails where that does not come within ``SAFETY_NET_SECONDS``.
 """
 
@@ -10,10 +12,12 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import pytest_twisted
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IHalfCloseableProtocol, IListeningPort
+from twisted.internet.interfaces import IHalfCloseableProtocol, IListeningPort, IReactorPluggableNameResolver
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -82,6 +86,27 @@ async def nothing_left_over() -> AsyncIterator[None]:
     globalLogPublisher.removeObserver(observer)
     left = [*(_sockets() - before), *the_reactor().getDelayedCalls(), *unhandled]
     assert not left, left
+
+
+AnyReactor: Any = MemoryReactorClock
+
+
+@implementer(IReactorPluggableNameResolver)
+class OfflineReactor(AnyReactor):
+    """A reactor in memory, with a clock; address literals resolve to themselves, everything else to 192.0.2.1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nameResolver = _Resolver()
+
+
+class _Resolver:
+    def resolveHostName(self, receiver: Any, host: str, portNumber: int = 0, *_: Any, **__: Any) -> None:
+        kind = IPv6Address if ":" in host else IPv4Address
+        literal = ":" in host or host.replace(".", "").isdigit()
+        receiver.resolutionBegan(self)
+        receiver.addressResolved(kind("TCP", host if literal else "192.0.2.1", portNumber))
+        receiver.resolutionComplete()
 
 
 def _sockets() -> set[Any]:

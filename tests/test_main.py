@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -45,7 +47,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
 )
 def test_the_arguments_say_what_to_do(asked: list[Asked], arguments: list[str], wanted: Asked) -> None:
     assert main(arguments) == 7
-    assert asked == [wanted]
+    assert asked == [replace(wanted, piped=True)]
 
 
 @pytest.mark.parametrize(
@@ -98,6 +100,15 @@ def test_an_output_that_lacks_characters_gets_escapes(asked: list[Asked], monkey
     main([URL])
 
     assert out.getvalue() == b"\\u20ac\n"
+
+
+def test_somebody_who_types_is_told_from_a_pipe(asked: list[Asked], monkeypatch: pytest.MonkeyPatch) -> None:
+    master, terminal = os.openpty()
+    with os.fdopen(master), os.fdopen(terminal) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        main([URL])
+
+    assert [one.piped for one in asked] == [False]
 
 
 def test_streams_that_were_closed_from_the_start_are_no_fault(

@@ -387,7 +387,8 @@ def test_a_close_frame_that_is_cut_counts_once_it_is_whole() -> None:
     link.outbox.close(bytes([3, 232]) + b"reason")
     link.outbox.writable()
     cut = [text for text in link.said if "closed" in text]
-    link.outbox.writable()
+    link.outbox.message(TEXT, b"too late")
+    link.drain()
 
     assert cut == []
     assert link.frames[-1] == whole(CLOSE, b"\x03\xe8reason")

@@ -74,7 +74,8 @@ class Handshake:
 
     @property
     def succeeded(self) -> bool:
-        return self.client.stands and self.server.stands
+        sides = (self.client, self.server)
+        return all(side.stands and side.lost is None for side in sides)
 
 
 def _above(creator: Any, is_client: bool, side: Side) -> Any:

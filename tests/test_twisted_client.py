@@ -13,7 +13,6 @@ import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.interfaces import IProtocol
-from twisted.internet.testing import MemoryReactorClock
 from zope.interface.verify import verifyObject
 
 from tests.certificates import Authority
@@ -23,6 +22,7 @@ from tests.loopback import (
     HttpServer,
     NotingClient,
     NotingServer,
+    OfflineReactor,
     Serving,
     nothing_left_over,
     on_reactor,
@@ -518,7 +518,7 @@ async def test_a_server_that_never_speaks_tls_is_a_handshake_timeout() -> None:
 
 def test_a_network_that_never_answers_is_a_handshake_timeout() -> None:
     """Only one timeout runs: which of two of the same length fires first would be left to chance."""
-    reactor: Any = MemoryReactorClock()
+    reactor: Any = OfflineReactor()
     factory = ClientFactory("ws://127.0.0.1:9000/", NotingClient, reactor=reactor, openHandshakeTimeout=5)
     outcome: list[Any] = []
     connect(factory.url, factory).addBoth(outcome.append)
@@ -530,7 +530,7 @@ def test_a_network_that_never_answers_is_a_handshake_timeout() -> None:
 
 
 def test_without_a_handshake_timeout_connecting_still_ends() -> None:
-    reactor: Any = MemoryReactorClock()
+    reactor: Any = OfflineReactor()
     factory = ClientFactory("ws://127.0.0.1:9000/", NotingClient, reactor=reactor, openHandshakeTimeout=None)
     connect(factory.url, factory).addErrback(lambda _: None)
 
@@ -726,7 +726,7 @@ async def test_cancelling_while_the_application_is_asked_asks_no_more() -> None:
 
 @pytest.mark.parametrize("url", ["ws://127.0.0.1:9000/", "wss://127.0.0.1:9000/", "ws+unix:///run/x.sock"])
 def test_cancelling_while_tcp_is_being_connected_stops_that(url: str) -> None:
-    reactor: Any = MemoryReactorClock()
+    reactor: Any = OfflineReactor()
     factory = ClientFactory(url, NotingClient, reactor=reactor)
     connecting, outcome = connect(url, factory), []
     connecting.addErrback(lambda failure: outcome.append(failure.type))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from wsfactory import testing
 from wsfactory.http11 import Response
 from wsfactory.testing import alone, linked_pair
@@ -10,8 +12,12 @@ from wsfactory.twisted.echo import Echo
 from wsfactory.twisted.echo_page import PAGE
 
 
+def echo_factory(**options: Any) -> ServerFactory:
+    return ServerFactory(Echo, reactor=cast("Any", testing.Clock()), **options)
+
+
 def answer(request: bytes) -> Response:
-    one = alone(ServerFactory(Echo, reactor=testing.Clock()), opened=False)
+    one = alone(echo_factory(), opened=False)
     one.peer.send(request)
     one.run()
     head = one.peer.head()
@@ -20,7 +26,7 @@ def answer(request: bytes) -> Response:
 
 
 def test_every_message_comes_back_as_it_was() -> None:
-    pair = linked_pair(ServerFactory(Echo, reactor=testing.Clock()))
+    pair = linked_pair(echo_factory())
     for payload, is_binary in (("grün", False), (b"\x00\xff", True), ("", False), (b"", True)):
         pair.client.sendMessage(payload, is_binary)
     pair.run()
@@ -48,8 +54,7 @@ def test_any_other_method_is_told_that_this_is_a_websocket() -> None:
 def test_a_client_that_does_not_read_its_answers_is_not_read_from() -> None:
     """What waits stays within the high mark and what had been read; it all comes back once the client reads."""
     limit = 16 * 1024
-    factory = ServerFactory(Echo, reactor=testing.Clock(), writeLimit=limit, maxQueueBytes=limit)
-    pair = linked_pair(factory)
+    pair = linked_pair(echo_factory(writeLimit=limit, maxQueueBytes=limit))
     pair.server_wire.room = 0
     messages = [bytes([number]) * 1024 for number in range(250)]
     for message in messages:

@@ -14,10 +14,9 @@ from twisted.internet.error import ConnectError as TwistedConnectError
 from twisted.internet.error import TimeoutError as TwistedTimeoutError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import CertificateOptions
-from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
-from tests.loopback import on_reactor, the_reactor
+from tests.loopback import OfflineReactor, on_reactor, the_reactor
 from wsfactory.errors import InvalidURL, OptionError
 from wsfactory.twisted.endpoints import client_endpoint, server_endpoint
 from wsfactory.urls import parse_url
@@ -25,7 +24,7 @@ from wsfactory.urls import parse_url
 
 @pytest.fixture
 def reactor() -> Any:
-    return MemoryReactorClock()
+    return OfflineReactor()
 
 
 @pytest.fixture
@@ -129,7 +128,7 @@ class Attempt:
     """One attempt to connect to *url*, on a reactor that connects nowhere."""
 
     def __init__(self, url: str, **keywords: Any) -> None:
-        self.reactor: Any = MemoryReactorClock()
+        self.reactor: Any = OfflineReactor()
         endpoint = client_endpoint(parse_url(url), self.reactor, **keywords)
         self.outcome: list[Any] = []
         self.connecting: Any = endpoint.connect(Factory.forProtocol(Protocol))
@@ -152,6 +151,8 @@ class Attempt:
         ("ws://127.0.0.1:9000/", ("127.0.0.1", 9000)),
         ("ws://127.0.0.1/", ("127.0.0.1", 80)),
         ("wss://127.0.0.1/", ("127.0.0.1", 443)),
+        ("ws://[::1]:9000/", ("::1", 9000)),
+        ("ws://example.com/", ("192.0.2.1", 80)),
     ],
 )
 def test_a_client_connects_to_the_urls_host_and_port(url: str, client: tuple[str, int]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -46,33 +47,38 @@ class Endpoint:
     """Listens when it is told to."""
 
     def __init__(self) -> None:
-        self.listening: Deferred[object] = Deferred()
+        self.listening: Deferred[IListeningPort] = Deferred()
 
-    def listen(self, factory: object) -> Deferred[object]:
+    def listen(self, protocolFactory: object) -> Deferred[IListeningPort]:
         return self.listening
 
 
 def service_at(*texts: str, reactor: Reactor | None = None) -> WebSocketService:
     reactor = reactor or Reactor()
     places = [Place(text, server_endpoint(text, reactor)) for text in texts]
-    return WebSocketService(ServerFactory(Echo, reactor=reactor), places, reactor)
+    return WebSocketService(ServerFactory(Echo, reactor=reactor), places, cast("Any", reactor))
 
 
 @pytest.fixture
-def logged() -> Iterator[list[LogEvent]]:
+def logged() -> Iterator[Sequence[LogEvent]]:
     """What is logged by the package during the test."""
     with capturedLogs() as events:
         yield events
 
 
-def lines(events: list[LogEvent]) -> list[str]:
+def memory() -> Any:
+    """Return a clock for a factory whose connections are in memory."""
+    return testing.Clock()
+
+
+def lines(events: Sequence[LogEvent]) -> list[str]:
     return [formatEvent(event) for event in events if event.get("log_namespace") == "wsfactory"]
 
 
 # Listening.
 
 
-def test_it_says_in_one_line_where_it_listens_and_how_to_talk_to_it(logged: list[LogEvent]) -> None:
+def test_it_says_in_one_line_where_it_listens_and_how_to_talk_to_it(logged: Sequence[LogEvent]) -> None:
     service_at("ws://127.0.0.1:8080/").privilegedStartService()
 
     (line,) = lines(logged)
@@ -90,7 +96,7 @@ def test_it_says_in_one_line_where_it_listens_and_how_to_talk_to_it(logged: list
     ],
 )
 def test_the_line_has_an_address_that_can_be_connected_to(
-    logged: list[LogEvent], text: str, url: str, tryable: str
+    logged: Sequence[LogEvent], text: str, url: str, tryable: str
 ) -> None:
     service_at(text).privilegedStartService()
 
@@ -99,14 +105,14 @@ def test_the_line_has_an_address_that_can_be_connected_to(
     assert line.endswith(f" -m wsfactory {tryable})")
 
 
-def test_several_places_are_one_line(logged: list[LogEvent]) -> None:
+def test_several_places_are_one_line(logged: Sequence[LogEvent]) -> None:
     service_at("tcp:9000:interface=127.0.0.1", "ws://127.0.0.1:9001/").privilegedStartService()
 
     (line,) = lines(logged)
     assert line.startswith("echo at ws://127.0.0.1:9000/ and ws://127.0.0.1:9001/ (try: ")
 
 
-def test_a_protocol_of_the_users_is_named(logged: list[LogEvent]) -> None:
+def test_a_protocol_of_the_users_is_named(logged: Sequence[LogEvent]) -> None:
     service = service_at("ws://127.0.0.1:8080/")
     service.factory.protocol = ServerProtocol
     service.privilegedStartService()
@@ -149,7 +155,9 @@ def busy(reactor: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reactor, "listenTCP", listen)
 
 
-def test_a_port_in_use_ends_the_program_with_one_line(monkeypatch: pytest.MonkeyPatch, logged: list[LogEvent]) -> None:
+def test_a_port_in_use_ends_the_program_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, logged: Sequence[LogEvent]
+) -> None:
     """It is a SystemExit for twistd -n, and an Exception that twistd tells the process in front of a daemon."""
     reactor = Reactor()
     busy(reactor, monkeypatch)
@@ -180,9 +188,10 @@ def test_the_last_words_go_to_the_terminal_where_there_is_one(monkeypatch: pytes
             assert sys.stderr is (stream if shown else log)
 
 
-def test_an_endpoint_that_fails_late_stops_the_reactor(logged: list[LogEvent]) -> None:
+def test_an_endpoint_that_fails_late_stops_the_reactor(logged: Sequence[LogEvent]) -> None:
     reactor, endpoint = Reactor(), Endpoint()
-    service = WebSocketService(ServerFactory(Echo, reactor=reactor), [Place("slow:1", endpoint)], reactor)
+    places = [Place("slow:1", endpoint)]
+    service = WebSocketService(ServerFactory(Echo, reactor=reactor), places, cast("Any", reactor))
     service.privilegedStartService()
     service.startService()
     endpoint.listening.errback(CannotListenError("somewhere", 1, OSError("no")))
@@ -198,7 +207,7 @@ def stopping(*, connections: int = 0) -> tuple[WebSocketService, list[testing.Al
     """Return a service that has been told to stop, its connections, and what stopService's Deferred fired with."""
     reactor = Reactor()
     service = service_at("ws://127.0.0.1:8080/", reactor=reactor)
-    service.factory = ServerFactory(Echo, reactor=testing.Clock())
+    service.factory = ServerFactory(Echo, reactor=memory())
     service.privilegedStartService()
     service.startService()
     clients = [alone(service.factory) for _ in range(connections)]
@@ -241,7 +250,7 @@ def test_a_second_signal_waits_for_no_callback() -> None:
             await Deferred()
 
     service = service_at("ws://127.0.0.1:8080/")
-    service.factory = ServerFactory(Stuck, reactor=testing.Clock())
+    service.factory = ServerFactory(Stuck, reactor=memory())
     service.startService()
     client = alone(service.factory)
     client.exchange(testing.text("hello"))
@@ -256,7 +265,7 @@ def test_a_second_signal_waits_for_no_callback() -> None:
 def test_two_signals_at_once_are_enough() -> None:
     """The second may come before the reactor has done anything about the first."""
     service = service_at("ws://127.0.0.1:8080/")
-    service.factory = ServerFactory(Echo, reactor=testing.Clock())
+    service.factory = ServerFactory(Echo, reactor=memory())
     service.startService()
     client = alone(service.factory)
     service._hurry()

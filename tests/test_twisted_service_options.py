@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXServerEndpoint
@@ -23,7 +24,7 @@ def parsed(*arguments: str) -> Options:
 
 
 def factory_of(*arguments: str) -> ServerFactory:
-    return parsed(*arguments).make_factory(MemoryReactorClock())
+    return parsed(*arguments).make_factory(cast("Any", MemoryReactorClock()))
 
 
 def refused(*arguments: str) -> str:
@@ -36,10 +37,9 @@ def refused(*arguments: str) -> str:
 
 
 def test_without_arguments_it_is_an_echo_for_everybody_on_this_machine() -> None:
-    options = parsed()
-    factory = options.make_factory(MemoryReactorClock())
+    factory = factory_of()
 
-    assert [place.text for place in options.places] == ["ws://127.0.0.1:8080/"]
+    assert [place.text for place in parsed().places] == ["ws://127.0.0.1:8080/"]
     assert factory.protocol is Echo
     assert factory.options.allowedOrigins == "*"
 
@@ -59,6 +59,7 @@ def test_a_protocol_of_the_users_keeps_the_origins_to_its_own(tmp_path: Path, mo
     )
     factory = factory_of("--protocol", "chat_of_a_test:Chat")
 
+    assert isinstance(factory.protocol, type)
     assert issubclass(factory.protocol, ServerProtocol)
     assert factory.protocol.__name__ == "Chat"
     assert factory.options.allowedOrigins == "same-origin"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
@@ -13,8 +13,17 @@ from wsfactory import testing
 from wsfactory.errors import ConnectError, HandshakeError
 from wsfactory.frames import Opcode
 from wsfactory.testing import Alone, Frame, alone, binary, close, pong, text
+from wsfactory.tls import TLS
 from wsfactory.twisted.screen import Screen
-from wsfactory.twisted.terminal import PING_EVERY_SECONDS, PONG_WITHIN_SECONDS, Asked, Call, Talk, refusal
+from wsfactory.twisted.terminal import (
+    PATIENCE_SECONDS,
+    PING_EVERY_SECONDS,
+    PONG_WITHIN_SECONDS,
+    SILENCE_SECONDS,
+    Asked,
+    Call,
+    refusal,
+)
 
 URL = "ws://localhost/"
 
@@ -36,14 +45,14 @@ class Use:
 
     def __init__(self, asked: Asked, *, interactive: bool = False) -> None:
         self.out, self.err = io.StringIO(), io.StringIO()
-        self.clock = testing.Clock()
-        self.call = Call(asked, Screen(self.out, self.err, interactive), self.clock)
-        self.typed = Typed()
-        self.call.typed_lines = lambda typist: self.typed
-        self.call.now = self.clock.seconds
+        clock: Any = testing.Clock()
+        self.call = Call(asked, Screen(self.out, self.err, interactive), clock)
+        self.call.now = clock.seconds
+        self.typed: Any = Typed()
+        self.call.typed_lines = lambda typist: self.typed  # type: ignore[method-assign]
         self.statuses: list[int] = []
         self.call.over.addCallback(self.statuses.append)
-        self.alone: Alone[Talk] = alone(self.call.make_factory())
+        self.alone: Alone[Any] = alone(cast("Any", self.call.make_factory()))
         self.session, self.exchange = self.alone.session, self.alone.exchange
 
     def ends(self, *answer: Frame | bytes) -> int:
@@ -156,7 +165,59 @@ def test_somebody_who_types_is_told_how_and_when() -> None:
     use.session.typed_all()
 
     assert use.ends(close(1000)) == 0
-    assert use.shown == ("< hello\n", f"Connected to {URL}. Lines that you type are sent; Ctrl-D closes.\nClosed.\n")
+    assert use.shown == ("< hello\n", f"Connected to {URL}. Lines you type are sent; Ctrl-D closes.\nClosed.\n")
+
+
+def test_what_was_piped_is_answered_before_it_closes() -> None:
+    """The server may take its time: it closes once there has been silence."""
+    use = Use(Asked(URL, piped=True))
+    use.session.typed([b"question"])
+    use.session.typed_all()
+    use.exchange()
+    for _ in range(3):
+        use.alone.advance(SILENCE_SECONDS * 0.9)
+        assert use.exchange(text("answer")) == []
+    use.alone.advance(SILENCE_SECONDS)
+
+    assert use.exchange() == [close(1000)]
+    assert use.ends(close(1000)) == 0
+    assert use.out.getvalue() == "answer\n" * 3
+
+
+def test_a_server_that_never_stops_talking_is_closed_at_last() -> None:
+    use = Use(Asked(URL, piped=True))
+    use.session.typed([b"subscribe"])
+    use.session.typed_all()
+    use.exchange()
+    seconds = 0.0
+    while not (frames := use.exchange(text("tick"))):
+        use.alone.advance(SILENCE_SECONDS / 2)
+        seconds += SILENCE_SECONDS / 2
+
+    assert frames == [close(1000)]
+    assert seconds == PATIENCE_SECONDS
+
+
+def test_where_nothing_was_piped_nothing_is_awaited() -> None:
+    use = Use(Asked(URL, piped=True))
+    use.session.typed_all()
+
+    assert use.exchange() == [close(1000)]
+
+
+def test_silence_after_the_end_is_no_longer_awaited() -> None:
+    """Be it the server's, or Ctrl-C."""
+    use = Use(Asked(URL, piped=True))
+    use.session.typed([b"question"])
+    use.session.typed_all()
+    use.call.interrupt()
+
+    assert use.exchange() == [text("question"), close(1000)]
+    assert use.ends(close(1000)) == 0
+
+    use.alone.advance(60)
+
+    assert use.err.getvalue() == ""
 
 
 # One message.
@@ -292,7 +353,7 @@ def test_a_second_ctrl_c_aborts() -> None:
 
 def test_ctrl_c_while_connecting_gives_up() -> None:
     err = io.StringIO()
-    call = Call(Asked(URL), Screen(io.StringIO(), err, False), testing.Clock())
+    call = Call(Asked(URL), Screen(io.StringIO(), err, False), cast("Any", testing.Clock()))
     call._attempt = Deferred()
     call._attempt.addErrback(call._refused)
     statuses: list[int] = []
@@ -341,9 +402,7 @@ def test_a_refusal_says_why(error: BaseException, said: str) -> None:
 
 def test_the_factory_carries_what_was_asked_for() -> None:
     asked = Asked(URL, headers=(("X-One", "1"),), subprotocols=("chat.v1",), insecure=True)
-    factory = Call(asked, Screen(io.StringIO(), io.StringIO(), False), testing.Clock()).make_factory()
-    made: Callable[[], object] = factory.protocol
+    factory = Call(asked, Screen(io.StringIO(), io.StringIO(), False), cast("Any", testing.Clock())).make_factory()
 
     assert (factory.subprotocols, list(factory.headers)) == (("chat.v1",), [("X-One", "1")])
-    assert not factory.tls.verify
-    assert isinstance(made(), Talk)
+    assert factory.tls == TLS(verify=False)

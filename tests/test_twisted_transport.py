@@ -52,7 +52,7 @@ AnyDescriptor: Any = FileDescriptor
 AnyStringTransport: Any = StringTransport
 
 
-class CountingTransport(AnyStringTransport):  # type: ignore[misc]
+class CountingTransport(AnyStringTransport):
     """A transport of no kind that we know, and what each write gave it."""
 
     def __init__(self, **addresses: Any) -> None:
@@ -64,7 +64,7 @@ class CountingTransport(AnyStringTransport):  # type: ignore[misc]
         super().write(data)
 
 
-class Pipe(AnyDescriptor):  # type: ignore[misc]
+class Pipe(AnyDescriptor):
     """A transport like TCP's, into a kernel that takes *room* bytes (None: any number)."""
 
     def __init__(self) -> None:

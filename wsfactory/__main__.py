@@ -19,7 +19,8 @@ T = TypeVar("T")
 
 _MORE = """
 Lines that you type are sent as text messages; messages that come are printed, one in each line, with their control
-characters escaped. Ctrl-D closes the connection. Input may come from a pipe or a file, too.
+characters escaped. Ctrl-D closes the connection. Lines may come from a pipe or a file, too: at their end it closes
+once no answer has come for a second, after ten at the latest.
 
 exit status: 0 - it went well; 1 - refused, failed, or closed by the server with an error, which stderr tells;
 2 - the command line is wrong.
@@ -40,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     screen = Screen(_stream(sys.stdout), _stream(sys.stderr), _isatty(sys.stdin) and _isatty(sys.stdout))
     headers, subprotocols = tuple(asked.header), tuple(asked.subprotocol)
-    return run(Asked(asked.url, asked.message, asked.ping, headers, subprotocols, asked.insecure), screen)
+    piped = not _isatty(sys.stdin)
+    return run(Asked(asked.url, asked.message, asked.ping, headers, subprotocols, asked.insecure, piped), screen)
 
 
 def _parser() -> argparse.ArgumentParser:

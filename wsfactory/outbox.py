@@ -21,6 +21,8 @@ __all__ = ["Outbox", "OutboxOwner"]
 
 # 5.5.3: with Pongs unsent, "the endpoint MAY elect to send a Pong frame for only the most recently processed Ping".
 MAX_WAITING_PONGS: Final = 32
+# 5.2: two bytes, an extended length of eight, a masking key of four.
+MAX_HEADER: Final = 14
 
 _NO_FRAME: Final = b"the end, without a Close frame"
 
@@ -55,6 +57,7 @@ class Outbox:
         "_low",
         "_over",
         "_owner",
+        "_plain",
         "_pongs",
         "_queue",
         "_rest",
@@ -86,6 +89,8 @@ class Outbox:
         self._rest: memoryview | None = None
         self._close: bytes | None = None
         self._said_close = False
+        # Nothing but messages waits, the first of them not begun: there is less to look at.
+        self._plain = True
         self._corks = 0
         self._blocked = False
         self._over = False
@@ -128,12 +133,13 @@ class Outbox:
         self.bytes_sent += len(payload)
         if not self._corks:
             self._pump()
-        if self._high and not self._over and self.buffered > self._high:
+        if self._high and not self._over and self._waiting + self._handed > self._high:
             self._over = True
             self._owner.send_paused()
 
     def control(self, opcode: int, payload: bytes) -> None:
         """Send a Ping or a Pong at the next frame boundary, ahead of every message."""
+        self._plain = False
         if opcode == Opcode.PONG:
             if self._pongs is None:
                 self._pongs = deque(maxlen=MAX_WAITING_PONGS)
@@ -147,6 +153,7 @@ class Outbox:
 
     def close(self, payload: bytes | None) -> None:
         """Send a Close frame behind everything that waits; None: no frame, only the end."""
+        self._plain = False
         self._close = _NO_FRAME if payload is None else payload
         if not self._corks:
             self._pump()
@@ -185,6 +192,8 @@ class Outbox:
             self._check_low()
 
     def _pump(self) -> None:
+        if self._plain and not self._queue:
+            return
         while not self._blocked:
             chunks, size = self._take()
             if not chunks:
@@ -203,14 +212,40 @@ class Outbox:
     def _take(self) -> tuple[list[bytes], int]:
         """Encode what may leave next, up to the batch's size."""
         chunks: list[bytes] = []
-        size = 0
+        size = self._take_messages(self._queue, chunks) if self._plain and self._queue else 0
+        if self._queue or not self._plain:
+            size = self._take_others(chunks, size)
+        return chunks, size
+
+    def _take_messages(self, queue: deque[tuple[int, bytes]], chunks: list[bytes]) -> int:
+        """Encode messages as long as each makes one frame that fits."""
+        frame, largest, size = self._encoder.frame, self._fragment_size or self._batch, 0
+        while queue:
+            opcode, payload = queue[0]
+            if len(payload) > largest or size + len(payload) + MAX_HEADER > self._batch:
+                break
+            queue.popleft()
+            self._waiting -= len(payload)
+            data = frame(FIN | opcode, payload)
+            chunks.append(data)
+            size += len(data)
+        return size
+
+    def _take_others(self, chunks: list[bytes], size: int) -> int:
+        """Encode whatever comes next, a piece at a time."""
         while size < self._batch:
             chunk = self._next(self._batch - size)
             if chunk is None:
                 break
             chunks.append(chunk)
             size += len(chunk)
-        return chunks, size
+        self._plain = self._only_messages_wait()
+        return size
+
+    def _only_messages_wait(self) -> bool:
+        begun = self._rest is not None or self._begun is not None
+        closing = self._close is not None or self._said_close
+        return not (begun or closing or self._pongs or self._control)
 
     def _next(self, room: float) -> bytes | None:
         if self._rest is not None:

@@ -15,6 +15,17 @@ from cryptography.x509.oid import NameOID
 
 __all__ = ["Authority", "Certificate"]
 
+_MAY_SIGN = x509.KeyUsage(
+    digital_signature=True,
+    key_cert_sign=True,
+    crl_sign=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 _ONE_DAY = datetime.timedelta(days=1)
 
 
@@ -43,19 +54,25 @@ class Authority:
         self._directory = directory
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name("wsfactory test authority")
-        certificate = _builder(self._name, self._name, self._key.public_key(), is_authority=True)
+        builder = _builder(self._name, self._name, self._key.public_key(), is_authority=True)
+        # Python 3.13 verifies strictly (RFC 5280): an authority must say that it may sign, and each whose key is meant.
+        builder = builder.add_extension(_MAY_SIGN, critical=True)
         self.path = directory / "authority.pem"
-        self.path.write_bytes(_pem(certificate.sign(self._key, hashes.SHA256())))
+        self.path.write_bytes(_pem(builder.sign(self._key, hashes.SHA256())))
 
     def issue(self, host: str) -> Certificate:
         """Return a certificate for *host*, a name or an address."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(_name(host), self._name, key.public_key(), is_authority=False)
         builder = builder.add_extension(x509.SubjectAlternativeName([_alternative_name(host)]), critical=False)
+        builder = builder.add_extension(self._own_identifier(), critical=False)
         made = Certificate(self._directory / f"{host}.pem", self._directory / f"{host}.key")
         made.path.write_bytes(_pem(builder.sign(self._key, hashes.SHA256())))
         made.key_path.write_bytes(_key_pem(key))
         return made
+
+    def _own_identifier(self) -> x509.AuthorityKeyIdentifier:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
 
 
 def _name(text: str) -> x509.Name:
@@ -74,6 +91,7 @@ def _builder(
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder(issuer, subject, key, x509.random_serial_number(), now - _ONE_DAY, now + _ONE_DAY)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     return builder.add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
 
 

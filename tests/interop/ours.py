@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from twisted.internet.defer import DeferredQueue
+from twisted.internet.defer import DeferredQueue, maybeDeferred
 from waiting import within
 
 from wsfactory.session import Session
@@ -47,7 +47,7 @@ class Recorder(Session):
     def onOpen(self) -> None:
         self.opens.put(self)
 
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+    def onMessage(self, payload: bytes, isBinary: bool) -> Any:
         self.messages.put((payload, isBinary))
 
     def onPing(self, payload: bytes) -> None:
@@ -98,7 +98,7 @@ class OnTwisted:
     async def stop(self) -> None:
         """Close the ports and abort every connection that is left."""
         for port in self._ports:
-            await port.stopListening()
+            await maybeDeferred(port.stopListening)
         for factory in self._factories:
             factory.shutdown()
             # The second call aborts what the first has begun to close.

@@ -24,8 +24,10 @@ __all__ = ["RawPeer", "RawServer", "close_frame", "frame", "frames", "in_thread"
 
 # A safety net: every wait on a socket ends.
 SAFETY_NET_SECONDS = 15.0
+# Who does not take anything for so long is stuck; a machine that is as busy makes a test easier to pass, not harder.
+STUCK_SECONDS = 0.3
 FIN = 0x80
-TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
+TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 MASK = b"\x25\x8a\xf1\x03"
 # How a connection ends that is not ended in order: RST, or no close_notify.
 CUT_OFF = (ConnectionResetError, ssl.SSLEOFError)
@@ -50,6 +52,7 @@ class RawPeer:
         connection.settimeout(SAFETY_NET_SECONDS)
         self._socket = connection
         self._rest = b""
+        self._unsent = b""
 
     @classmethod
     def connect(cls, url: str, receive_buffer: int | None = None) -> Self:
@@ -81,7 +84,28 @@ class RawPeer:
 
     def send(self, data: bytes) -> None:
         """Send all of *data*."""
-        self._socket.sendall(data)
+        unsent, self._unsent = self._unsent, b""
+        self._socket.sendall(unsent + data)
+
+    def send_until_stuck(self, data: bytes, most: int) -> int:
+        """Send *data* again and again, until it is not taken any more or *most* times; return how often it was begun.
+
+        What is left of the last one leaves with the next ``send``.
+        """
+        self._socket.settimeout(STUCK_SECONDS)
+        count = 0
+        while count < most and not self._unsent:
+            count += 1
+            self._unsent = self._send_part(data)
+        self._socket.settimeout(SAFETY_NET_SECONDS)
+        return count
+
+    def _send_part(self, data: bytes) -> bytes:
+        rest = memoryview(data)
+        with suppress(TimeoutError):
+            while rest:
+                rest = rest[self._socket.send(rest) :]
+        return bytes(rest)
 
     def read_head(self) -> bytes:
         """Return one HTTP head; what follows it is kept."""

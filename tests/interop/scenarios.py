@@ -111,6 +111,21 @@ async def we_ping(ours: Recorder, peer: PeerConnection) -> None:
     assert await ours.pongs.get() == b"12345"
 
 
+async def we_pause(ours: Recorder, peer: PeerConnection) -> None:
+    """While we receive nothing, Pings are answered and we can send; then everything arrives in order."""
+    ours.pauseReceiving()
+    await peer.send("one")
+    await peer.ping("are you there")
+    await peer.expect("pong")
+    ours.sendMessage("not now")
+    assert await peer.message() == "not now"
+    assert not ours.messages.pending
+
+    ours.resumeReceiving()
+    await peer.send("two")
+    assert [await ours.messages.get() for _ in range(2)] == [(b"one", False), (b"two", False)]
+
+
 async def we_close(ours: Recorder, peer: PeerConnection, code: int | None) -> None:
     """A close code and reason of ours reach the peer, and the end is clean for both."""
     reason = "" if code is None else "Schluß"
@@ -209,6 +224,7 @@ SCENARIOS = {
     "peer-fragments": Scenario(peer_fragments, frozenset({"sending fragments"})),
     "peer-pings": Scenario(peer_pings),
     "we-ping": Scenario(we_ping),
+    "we-pause": Scenario(we_pause),
     "backlog-then-close": Scenario(backlog_then_close),
     "messages-then-close": Scenario(messages_then_close),
     "peer-vanishes": Scenario(peer_vanishes),

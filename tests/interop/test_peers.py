@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ours import OnTwisted, Recorder
-from peering import PEERS, PeerConnection, PeerProcess
+from peering import PEERS, PeerConnection, PeerFailed, PeerProcess
 from scenarios import SCENARIOS, Scenario, exchange
 from waiting import on_reactor
 
@@ -84,3 +84,23 @@ async def test_many_connections_of_ours_at_once(ours: OnTwisted, peers: Peers, p
 
     for session, other in zip(opened, others, strict=True):
         await exchange(session, other, "one of many")
+
+
+@pytest.mark.parametrize("peer", PEERS)
+@on_reactor
+async def test_shutdown_closes_every_connection(ours: OnTwisted, peers: Peers, peer: str) -> None:
+    """factory.shutdown() sends what is queued, closes all with 1001, and has nobody to abort."""
+    listening = await ours.listen()
+    clients = [await peers(peer).connect(listening.url) for _ in range(AT_ONCE)]
+    sessions = [await listening.opens.get() for _ in clients]
+    for session in sessions:
+        session.sendMessage("the last")
+    aborted = await listening.factory.shutdown()
+
+    assert aborted == []
+    for client in clients:
+        assert await client.message() == "the last"
+        assert (await client.expect("closed"))["code"] in (1001, None)
+    assert [(await session.ends.get()).clean for session in sessions] == [True] * AT_ONCE
+    with pytest.raises(PeerFailed):
+        await peers(peer).connect(listening.url)

@@ -338,6 +338,8 @@ async def test_a_client_that_does_not_finish_its_request_is_told_so(ours: OnTwis
     listening = await ours.listen(openHandshakeTimeout=SOON)
     head, _ = await in_thread(refused, listening.url, said)
 
+    await listening.factory.shutdown()
+
     assert head.startswith("HTTP/1.1 408 ")
     assert listening.factory.counters.failed == {CloseCause.OPEN_TIMEOUT: 1}
 

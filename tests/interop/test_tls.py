@@ -137,7 +137,7 @@ async def test_a_client_without_tls_is_dropped(ours: OnTwisted, authority: Autho
             return peer.read_until_gone()
 
     assert not (await in_thread(conversation)).startswith(b"HTTP")
-    assert not listening.factory.openings
+    assert await listening.factory.shutdown() == []
 
 
 @on_reactor

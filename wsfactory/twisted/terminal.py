@@ -14,6 +14,7 @@ from functools import partial
 from typing import cast
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from wsfactory.errors import ConnectionClosed, HandshakeError, InvalidPayload
@@ -32,6 +33,9 @@ STDIN = 0
 READ_BYTES = 64 * 1024
 PING_EVERY_SECONDS = 0.2
 PONG_WITHIN_SECONDS = 10.0
+# After the last piped line: close once nothing has come for this long, and in any case after that long.
+SILENCE_SECONDS = 1.0
+PATIENCE_SECONDS = 10.0
 SHOWN_BODY_CHARS = 500
 
 # How a conversation ends when all is well.
@@ -41,7 +45,10 @@ _WELL = (CloseCode.NORMAL, CloseCode.NO_STATUS)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the command line asks for; with neither *message* nor *pings*, lines are talked over."""
+    """What the command line asks for; with neither *message* nor *pings*, lines are talked over.
+
+    *piped* lines do not come from somebody who sees the answers, and knows when to close.
+    """
 
     url: str
     message: str | None = None
@@ -49,6 +56,7 @@ class Asked:
     headers: tuple[tuple[str, str], ...] = ()
     subprotocols: tuple[str, ...] = ()
     insecure: bool = False
+    piped: bool = False
 
 
 class Talk(ClientProtocol):
@@ -95,8 +103,13 @@ class Talk(ClientProtocol):
 class Lines(Talk):
     """Lines typed go out as text, messages are shown; the end of what is typed closes."""
 
+    _sent = 0
+    _closing: IDelayedCall | None = None
+
     def begin(self) -> None:
         """Begin to read what is typed."""
+        agreed = f", subprotocol {self.subprotocol}" if self.subprotocol else ""
+        self.call.screen.remark(f"Connected to {self.call.asked.url}{agreed}. Lines you type are sent; Ctrl-D closes.")
         self._lines = self.call.typed_lines(self)
         self._lines.start()
 
@@ -113,16 +126,34 @@ class Lines(Talk):
     def _say(self, line: bytes) -> None:
         try:
             self.sendMessage(line)
+            self._sent += 1
         except InvalidPayload:
             self.call.complain("a line that is not UTF-8 was not sent")
 
     def typed_all(self) -> None:
-        """Close, behind everything that was typed."""
-        self.sendClose()
+        """Close, behind everything that was typed; but let a server that takes its time answer what was piped."""
+        if self.call.asked.piped and self._sent:
+            self._patience_ends = self.call.now() + PATIENCE_SECONDS
+            self._close_later()
+        else:
+            self.sendClose()
+
+    def _close_later(self) -> None:
+        patience = max(0.0, self._patience_ends - self.call.now())
+        self._closing = self.call.reactor.callLater(min(SILENCE_SECONDS, patience), self.sendClose)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """Show it."""
         self.show(partial(self.call.screen.message, payload, isBinary))
+        if self._closing is not None and self._closing.active():
+            self._closing.cancel()
+            self._close_later()
+
+    def onClose(self, wasClean: bool, code: int, reason: str) -> None:
+        """It no longer needs to be closed."""
+        if self._closing is not None and self._closing.active():
+            self._closing.cancel()
+        super().onClose(wasClean, code, reason)
 
 
 class Question(Talk):
@@ -247,8 +278,6 @@ class Call:
     def opened(self, session: Talk) -> None:
         """It is open."""
         self.session = session
-        agreed = f", subprotocol {session.subprotocol}" if session.subprotocol else ""
-        self.screen.remark(f"Connected to {self.asked.url}{agreed}. Lines that you type are sent; Ctrl-D closes.")
 
     def typed_lines(self, typist: Lines) -> TypedLines:
         """Return what is typed on stdin."""
@@ -256,6 +285,8 @@ class Call:
 
     def interrupt(self) -> None:
         """Ctrl-C was pressed: close; the second time, abort."""
+        # The terminal has written ^C, without an end of line.
+        self.screen.remark("")
         if self.session is None:
             self._interrupted = True
             if self._attempt is not None:
