@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import ssl
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -41,6 +42,12 @@ class Certificate:
         from twisted.internet.ssl import PrivateCertificate
 
         return PrivateCertificate.loadPEM(self.key_path.read_bytes() + self.path.read_bytes()).options()
+
+    def for_asyncio(self) -> Any:
+        """Return what an asyncio server shows."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*self.files())
+        return context
 
     def files(self) -> list[str]:
         """Return the two files' names."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_twisted
@@ -12,15 +12,27 @@ from zope.interface import implementer
 
 pytest.register_assert_rewrite("scenarios", "peering")
 
-from ours import FLAVOURS, OnTwisted  # noqa: E402
-from peering import PEERS, PeerProcess  # noqa: E402
+if TYPE_CHECKING:
+    from ours import Ours
+    from peering import PeerProcess
 
-Peers = Callable[[str], PeerProcess]
+    Peers = Callable[[str], PeerProcess]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what asks for our side on each flavour."""
+    if "ours" in metafunc.fixturenames:
+        # Not at the top: what it imports installs a reactor, and which one is pytest-twisted's to say.
+        from ours import FLAVOURS
+
+        metafunc.parametrize("ours", FLAVOURS, indirect=True)
 
 
 @pytest.fixture(scope="session")
 def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
     """Give a peer's process by the peer's name; it starts at the first call and ends with the test run."""
+    from peering import PEERS, PeerProcess
+
     logs = tmp_path_factory.mktemp("peers")
     running: dict[str, PeerProcess] = {}
 
@@ -36,9 +48,11 @@ def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
         process.end()
 
 
-@pytest_twisted.async_yield_fixture(params=FLAVOURS)
-async def ours(request: pytest.FixtureRequest) -> AsyncIterator[OnTwisted]:
+@pytest_twisted.async_yield_fixture
+async def ours(request: pytest.FixtureRequest) -> AsyncIterator[Ours]:
     """Our side, on each flavour; what a test leaves open is aborted."""
+    from ours import FLAVOURS
+
     flavour = FLAVOURS[request.param]()
     yield flavour
     await flavour.stop()

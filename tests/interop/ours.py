@@ -6,19 +6,21 @@ the flavour's own base.  Everything that happens lands in DeferredQueues, for th
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from twisted.internet.defer import DeferredQueue, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredQueue, maybeDeferred
 from waiting import within
 
+from wsfactory import asyncio as aio
 from wsfactory.session import Session
 from wsfactory.twisted import ClientFactory, ClientProtocol, ServerFactory, ServerProtocol, connect, listen
 
 if TYPE_CHECKING:
     from certificates import Certificate
 
-__all__ = ["FLAVOURS", "End", "Listening", "OnTwisted", "Recorder"]
+__all__ = ["FLAVOURS", "End", "Listening", "OnAsyncio", "OnTwisted", "Ours", "Recorder"]
 
 
 # A safety net: stopping takes no time, unless a connection is lost track of.
@@ -106,8 +108,63 @@ class OnTwisted:
             await within(STOP_SECONDS, stopped)
 
 
-# An asyncio flavour takes its place here, with the reactor that it needs.
-FLAVOURS = {"twisted": OnTwisted}
+class OnAsyncio:
+    """The asyncio flavour, on the loop that Twisted's reactor runs on."""
+
+    def __init__(self) -> None:
+        self._factories: list[Any] = []
+        self._servers: list[asyncio.Server] = []
+
+    async def listen(
+        self, behaviour: type[Recorder] = Recorder, *, certificate: Certificate | None = None, **options: Any
+    ) -> Listening:
+        """Listen on a free port; TLS with *certificate*."""
+        protocol, opens = _mixed(behaviour, aio.ServerProtocol)
+        factory = aio.ServerFactory(protocol, **options)
+        scheme, tls = ("ws", None) if certificate is None else ("wss", certificate.for_asyncio())
+        server = await _deferred(aio.listen(f"{scheme}://127.0.0.1:0/", factory, tls=tls))
+        self._factories.append(factory)
+        self._servers.append(server)
+        return Listening(f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}/", opens, factory)
+
+    async def connect(self, url: str, behaviour: type[Recorder] = Recorder, **options: Any) -> Any:
+        """Return an open connection to *url*."""
+        protocol, _ = _mixed(behaviour, aio.ClientProtocol)
+        factory = aio.ClientFactory(url, protocol, **options)
+        self._factories.append(factory)
+        return await _deferred(aio.connect(url, factory))
+
+    async def stop(self) -> None:
+        """Close the ports and abort every connection that is left."""
+        for server in self._servers:
+            server.close()
+        for factory in self._factories:
+            factory.shutdown()
+            # The second call aborts what the first has begun to close.
+            await within(STOP_SECONDS, _deferred(factory.shutdown()))
+
+
+def _deferred(awaitable: Any) -> Deferred[Any]:
+    """Return what an asyncio awaitable gives as something that a test on a reactor can await."""
+
+    async def waiting() -> Any:
+        return await awaitable
+
+    return Deferred.fromFuture(asyncio.ensure_future(waiting()))
+
+
+Ours = OnTwisted | OnAsyncio
+
+
+def _flavours() -> dict[str, type[Ours]]:
+    from twisted.internet import reactor
+
+    # On any other reactor there is no loop for asyncio to run on.
+    on_asyncio = type(reactor).__name__ == "AsyncioSelectorReactor"
+    return {"twisted": OnTwisted, "asyncio": OnAsyncio} if on_asyncio else {"twisted": OnTwisted}
+
+
+FLAVOURS = _flavours()
 
 
 def _mixed(behaviour: type[Recorder], base: type) -> tuple[Any, DeferredQueue[Any]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ours import End, OnTwisted, Recorder
+from ours import End, Ours, Recorder
 from twisted.internet.defer import DeferredQueue
 from waiting import on_reactor
 
@@ -108,7 +108,7 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
 
 
 @on_reactor
-async def test_chromium_and_we_understand_each_other(ours: OnTwisted, browser: Browser) -> None:
+async def test_chromium_and_we_understand_each_other(ours: Ours, browser: Browser) -> None:
     """A page's messages come back, codes and reasons pass both ways, a foreign origin is refused; then we dial it."""
     foreign = await ours.listen()
 
@@ -137,7 +137,7 @@ async def test_chromium_and_we_understand_each_other(ours: OnTwisted, browser: B
     await ask(ours, browser)
 
 
-async def ask(ours: OnTwisted, browser: Browser) -> None:
+async def ask(ours: Ours, browser: Browser) -> None:
     """Our client talks to the browser's own WebSocket server, that of its developer tools."""
     client = await ours.connect(browser.tools())
     client.sendMessage(json.dumps({"id": 1, "method": "Browser.getVersion"}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ours import OnTwisted, Recorder
+from ours import Ours, Recorder
 from rawsocket import BINARY, FIN, PING, PONG, TEXT, RawPeer, RawServer, close_frame, frame, frames, in_thread
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -42,7 +42,7 @@ class Slow(Recorder):
 
 
 @on_reactor
-async def test_a_slow_application_is_not_flooded(ours: OnTwisted) -> None:
+async def test_a_slow_application_is_not_flooded(ours: Ours) -> None:
     """An async onMessage is awaited, one at a time; what waits is bounded, nothing is lost, the end is clean."""
     listening = await ours.listen(Slow)
 
@@ -77,7 +77,7 @@ class Stuck(Recorder):
 
 
 @on_reactor
-async def test_a_sender_is_held_back_and_let_go_again(ours: OnTwisted) -> None:
+async def test_a_sender_is_held_back_and_let_go_again(ours: Ours) -> None:
     """While onMessage hangs, a sender gets stuck as soon as our bounds and the kernels' are full; then it goes on."""
     listening = await ours.listen(Stuck)
     peer = await in_thread(RawPeer.open, listening.url)
@@ -95,7 +95,7 @@ async def test_a_sender_is_held_back_and_let_go_again(ours: OnTwisted) -> None:
 
 
 @on_reactor
-async def test_a_ping_behind_waiting_messages_is_answered(ours: OnTwisted) -> None:
+async def test_a_ping_behind_waiting_messages_is_answered(ours: Ours) -> None:
     """Control frames overtake messages that wait for the application."""
     listening = await ours.listen(Stuck)
 
@@ -126,7 +126,7 @@ class Streaming(Recorder):
 
 
 @on_reactor
-async def test_drain_keeps_the_backlog_small(ours: OnTwisted) -> None:
+async def test_drain_keeps_the_backlog_small(ours: Ours) -> None:
     """Whoever awaits drain() has at most writeLimit and one message waiting, and everything arrives."""
     listening = await ours.listen(Streaming)
 
@@ -146,7 +146,7 @@ async def test_drain_keeps_the_backlog_small(ours: OnTwisted) -> None:
 
 
 @on_reactor
-async def test_our_client_drains_too(ours: OnTwisted) -> None:
+async def test_our_client_drains_too(ours: Ours) -> None:
     """The same where we are the client: the backlog is small while the server reads nothing."""
     with RawServer() as server:
         accepting = in_thread(server.open)

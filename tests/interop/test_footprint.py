@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ours import OnTwisted, Recorder
+from ours import Ours, Recorder
 from rawsocket import RawPeer, in_thread, upgrade_request
 from twisted.logger import eventAsText
 from waiting import on_reactor
@@ -34,7 +34,7 @@ TWISTED_ITSELF = "twisted.internet.endpoints, twisted.internet.protocol, twisted
 
 
 @on_reactor
-async def test_nothing_is_logged_per_message(ours: OnTwisted, logged: list[dict[str, Any]]) -> None:
+async def test_nothing_is_logged_per_message(ours: Ours, logged: list[dict[str, Any]]) -> None:
     """Messages and Pings on an open connection write no line, at any level."""
     listening = await ours.listen()
     client = await ours.connect(listening.url)
@@ -50,7 +50,7 @@ async def test_nothing_is_logged_per_message(ours: OnTwisted, logged: list[dict[
 
 
 @on_reactor
-async def test_a_clean_connection_is_not_logged(ours: OnTwisted, logged: list[dict[str, Any]]) -> None:
+async def test_a_clean_connection_is_not_logged(ours: Ours, logged: list[dict[str, Any]]) -> None:
     """Opening and closing cleanly is nobody's news."""
     listening = await ours.listen()
     lines_before = len(logged)
@@ -76,7 +76,7 @@ class Moody(Recorder):
 @pytest.mark.parametrize("path", ["accepted", "refused", "failed"])
 @on_reactor
 async def test_no_secret_is_logged(
-    ours: OnTwisted, logged: list[dict[str, Any]], path: str, headers: dict[str, str]
+    ours: Ours, logged: list[dict[str, Any]], path: str, headers: dict[str, str]
 ) -> None:
     """Neither the text nor a field of any event, nor the error, shows a cookie, a token or a password."""
     listening = await ours.listen(Moody)
@@ -95,7 +95,7 @@ async def test_no_secret_is_logged(
 
 
 @on_reactor
-async def test_no_secret_is_logged_for_a_head_that_is_refused(ours: OnTwisted, logged: list[dict[str, Any]]) -> None:
+async def test_no_secret_is_logged_for_a_head_that_is_refused(ours: Ours, logged: list[dict[str, Any]]) -> None:
     """A malformed head is not quoted where it holds a secret."""
     listening = await ours.listen(Moody)
     for line in ("Cookie : session=c00kie", "Authorization: Bearer t0ken\x00", "Cookie session=c00kie"):
@@ -113,7 +113,7 @@ def _refused(url: str, request: bytes) -> bytes:
 
 
 @on_reactor
-async def test_no_password_is_in_the_error_of_a_failed_connection(ours: OnTwisted) -> None:
+async def test_no_password_is_in_the_error_of_a_failed_connection(ours: Ours) -> None:
     """A URL with userinfo is shown without it."""
     with pytest.raises(ConnectError) as failed:
         # Port 1 (tcpmux) is one where nobody listens.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ours import OnTwisted, Recorder
+from ours import Ours, Recorder
 from peering import PEERS, PeerConnection, PeerFailed, PeerProcess
 from scenarios import SCENARIOS, Scenario, exchange
 from waiting import on_reactor
@@ -19,14 +19,14 @@ Pair = tuple[Recorder, PeerConnection]
 AT_ONCE = 20
 
 
-async def we_serve(ours: OnTwisted, peer: PeerProcess, **options: Any) -> Pair:
+async def we_serve(ours: Ours, peer: PeerProcess, **options: Any) -> Pair:
     """Open a connection that the peer makes."""
     listening = await ours.listen(**options)
     connection = await peer.connect(listening.url)
     return await listening.opens.get(), connection
 
 
-async def peer_serves(ours: OnTwisted, peer: PeerProcess, **options: Any) -> Pair:
+async def peer_serves(ours: Ours, peer: PeerProcess, **options: Any) -> Pair:
     """Open a connection that we make."""
     listening = await peer.listen()
     return await ours.connect(listening.url, **options), await listening.opens.get()
@@ -47,7 +47,7 @@ COMBINATIONS = [
 
 @pytest.mark.parametrize(("peer", "role", "scenario"), COMBINATIONS)
 @on_reactor
-async def test_open_connection(ours: OnTwisted, peers: Peers, peer: str, role: str, scenario: Scenario) -> None:
+async def test_open_connection(ours: Ours, peers: Peers, peer: str, role: str, scenario: Scenario) -> None:
     """Each scenario states its own claim."""
     connection, other_end = await ROLES[role](ours, peers(peer), **scenario.options)
 
@@ -56,7 +56,7 @@ async def test_open_connection(ours: OnTwisted, peers: Peers, peer: str, role: s
 
 @pytest.mark.parametrize("peer", PEERS)
 @on_reactor
-async def test_many_clients_at_once(ours: OnTwisted, peers: Peers, peer: str) -> None:
+async def test_many_clients_at_once(ours: Ours, peers: Peers, peer: str) -> None:
     """A server of ours keeps the messages of concurrent connections apart."""
     listening = await ours.listen()
     process = peers(peer)
@@ -75,7 +75,7 @@ async def test_many_clients_at_once(ours: OnTwisted, peers: Peers, peer: str) ->
 
 @pytest.mark.parametrize("peer", PEERS)
 @on_reactor
-async def test_many_connections_of_ours_at_once(ours: OnTwisted, peers: Peers, peer: str) -> None:
+async def test_many_connections_of_ours_at_once(ours: Ours, peers: Peers, peer: str) -> None:
     """Connections of ours that open at the same time are all usable."""
     listening = await peers(peer).listen()
     sessions = [ours.connect(listening.url) for _ in range(AT_ONCE)]
@@ -88,7 +88,7 @@ async def test_many_connections_of_ours_at_once(ours: OnTwisted, peers: Peers, p
 
 @pytest.mark.parametrize("peer", PEERS)
 @on_reactor
-async def test_shutdown_closes_every_connection(ours: OnTwisted, peers: Peers, peer: str) -> None:
+async def test_shutdown_closes_every_connection(ours: Ours, peers: Peers, peer: str) -> None:
     """factory.shutdown() sends what is queued, closes all with 1001, and has nobody to abort."""
     listening = await ours.listen()
     clients = [await peers(peer).connect(listening.url) for _ in range(AT_ONCE)]

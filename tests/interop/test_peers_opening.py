@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ours import OnTwisted, Recorder
+from ours import Ours, Recorder
 from peering import PEERS, PeerProcess, PeerRefused
 from scenarios import exchange
 from waiting import on_reactor
@@ -29,7 +29,7 @@ REFUSALS = {
 
 @pytest.mark.parametrize("peer", WITH_HEADERS)
 @on_reactor
-async def test_our_server_prefers_its_own_order(ours: OnTwisted, peers: Peers, peer: str) -> None:
+async def test_our_server_prefers_its_own_order(ours: Ours, peers: Peers, peer: str) -> None:
     """Of the subprotocols that both know, the first of the server's list is taken."""
     listening = await ours.listen(subprotocols=["none", "second", "first"])
     client = await peers(peer).connect(listening.url, subprotocols=["first", "second"])
@@ -40,7 +40,7 @@ async def test_our_server_prefers_its_own_order(ours: OnTwisted, peers: Peers, p
 
 @pytest.mark.parametrize("peer", WITH_HEADERS)
 @on_reactor
-async def test_our_client_learns_the_servers_choice(ours: OnTwisted, peers: Peers, peer: str) -> None:
+async def test_our_client_learns_the_servers_choice(ours: Ours, peers: Peers, peer: str) -> None:
     """What the peer chose of our offer is told on both sides."""
     listening = await peers(peer).listen(subprotocols=["second", "first"])
     session = await ours.connect(listening.url, subprotocols=["first", "second"])
@@ -52,7 +52,7 @@ async def test_our_client_learns_the_servers_choice(ours: OnTwisted, peers: Peer
 
 @pytest.mark.parametrize("peer", WITH_HEADERS)
 @on_reactor
-async def test_our_server_goes_on_without_a_common_subprotocol(ours: OnTwisted, peers: Peers, peer: str) -> None:
+async def test_our_server_goes_on_without_a_common_subprotocol(ours: Ours, peers: Peers, peer: str) -> None:
     """A client whose subprotocols are all unknown connects, without one."""
     listening = await ours.listen(subprotocols=["ours"])
     client = await peers(peer).connect(listening.url, subprotocols=["theirs"])
@@ -65,7 +65,7 @@ async def test_our_server_goes_on_without_a_common_subprotocol(ours: OnTwisted, 
 
 @pytest.mark.parametrize("peer", WITH_HEADERS)
 @on_reactor
-async def test_our_client_goes_on_without_a_common_subprotocol(ours: OnTwisted, peers: Peers, peer: str) -> None:
+async def test_our_client_goes_on_without_a_common_subprotocol(ours: Ours, peers: Peers, peer: str) -> None:
     """A server that takes none of our subprotocols is one without."""
     listening = await peers(peer).listen(subprotocols=["theirs"])
     session = await ours.connect(listening.url, subprotocols=["ours"])
@@ -86,7 +86,7 @@ class Chooser(Recorder):
 
 @pytest.mark.parametrize("peer", WITH_HEADERS)
 @on_reactor
-async def test_on_connect_overrides_the_preference(ours: OnTwisted, peers: Peers, peer: str) -> None:
+async def test_on_connect_overrides_the_preference(ours: Ours, peers: Peers, peer: str) -> None:
     """onConnect's subprotocol and headers reach the client; it has seen the client's own header."""
     listening = await ours.listen(Chooser, subprotocols=["second", "first"])
     client = await peers(peer).connect(
@@ -110,7 +110,7 @@ class Refuser(Recorder):
 @pytest.mark.parametrize("status", REFUSALS)
 @pytest.mark.parametrize("peer", PEERS)
 @on_reactor
-async def test_our_refusal_reaches_the_peer(ours: OnTwisted, peers: Peers, peer: str, status: int) -> None:
+async def test_our_refusal_reaches_the_peer(ours: Ours, peers: Peers, peer: str, status: int) -> None:
     """Status, headers and body of a ConnectionDeny are what the client gets, and no connection opens."""
     listening = await ours.listen(Refuser)
     with pytest.raises(PeerRefused) as refused:
@@ -127,7 +127,7 @@ async def test_our_refusal_reaches_the_peer(ours: OnTwisted, peers: Peers, peer:
 @pytest.mark.parametrize("status", REFUSALS)
 @pytest.mark.parametrize("peer", PEERS)
 @on_reactor
-async def test_a_peers_refusal_reaches_us(ours: OnTwisted, peers: Peers, peer: str, status: int) -> None:
+async def test_a_peers_refusal_reaches_us(ours: Ours, peers: Peers, peer: str, status: int) -> None:
     """connect fails with the refusal's status, reason, headers and body."""
     reason, header, body = REFUSALS[status]
     refuse = {"status": status, "reason": reason, "headers": [header], "body": body}
@@ -146,7 +146,7 @@ async def test_a_peers_refusal_reaches_us(ours: OnTwisted, peers: Peers, peer: s
 @pytest.mark.parametrize("peer", WITH_HEADERS)
 @on_reactor
 async def test_a_foreign_origin_is_refused(
-    ours: OnTwisted, peers: Peers, peer: str, logged: list[dict[str, Any]]
+    ours: Ours, peers: Peers, peer: str, logged: list[dict[str, Any]]
 ) -> None:
     """A page of another site gets 403; one log line names both values and the option."""
     listening = await ours.listen()
@@ -163,7 +163,7 @@ async def test_a_foreign_origin_is_refused(
 
 @pytest.mark.parametrize("peer", WITH_HEADERS)
 @on_reactor
-async def test_the_same_origin_is_allowed(ours: OnTwisted, peers: Peers, peer: str) -> None:
+async def test_the_same_origin_is_allowed(ours: Ours, peers: Peers, peer: str) -> None:
     """A page of this server's connects, as does one that is listed."""
     listening = await ours.listen(allowedOrigins=["https://app.example", "http://127.0.0.1"])
     same = await ours.listen()

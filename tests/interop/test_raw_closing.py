@@ -10,7 +10,7 @@ from queue import Queue
 from typing import Any
 
 import pytest
-from ours import End, Listening, OnTwisted
+from ours import End, Listening, Ours
 from rawsocket import BINARY, CLOSE, CUT_OFF, FIN, TEXT, RawPeer, RawServer, close_frame, frame, frames, in_thread
 from scenarios import pattern
 from waiting import on_reactor
@@ -30,7 +30,7 @@ Listen = Callable[..., Coroutine[Any, Any, Listening]]
 
 
 @pytest.fixture(params=["tcp", "tls"])
-def listen(request: pytest.FixtureRequest, ours: OnTwisted) -> Listen:
+def listen(request: pytest.FixtureRequest, ours: Ours) -> Listen:
     """Return what makes a server of ours, in the clear and with TLS."""
     if request.param == "tcp":
         return ours.listen
@@ -68,7 +68,7 @@ async def test_a_client_that_keeps_sending_can_read_our_1009(listen: Listen) -> 
 
 
 @on_reactor
-async def test_a_server_that_keeps_sending_can_read_our_1009(ours: OnTwisted) -> None:
+async def test_a_server_that_keeps_sending_can_read_our_1009(ours: Ours) -> None:
     """Our client's end of the connection does not reset it either."""
     with RawServer() as server:
 
@@ -85,7 +85,7 @@ async def test_a_server_that_keeps_sending_can_read_our_1009(ours: OnTwisted) ->
 
 
 @on_reactor
-async def test_our_client_does_not_hang_where_the_server_keeps_tcp_after_its_close(ours: OnTwisted) -> None:
+async def test_our_client_does_not_hang_where_the_server_keeps_tcp_after_its_close(ours: Ours) -> None:
     """A server that closes but never ends TCP costs closeHandshakeTimeout; the end is clean all the same."""
     with RawServer() as server:
 
@@ -102,7 +102,7 @@ async def test_our_client_does_not_hang_where_the_server_keeps_tcp_after_its_clo
 
 
 @on_reactor
-async def test_our_client_does_not_hang_where_the_server_keeps_tcp_after_our_close(ours: OnTwisted) -> None:
+async def test_our_client_does_not_hang_where_the_server_keeps_tcp_after_our_close(ours: Ours) -> None:
     """The same where we began the closing handshake."""
     with RawServer() as server:
 
@@ -208,7 +208,7 @@ async def test_a_backlog_to_a_slow_client_arrives_whole_before_the_close(listen:
 
 
 @on_reactor
-async def test_a_backlog_to_a_slow_server_arrives_whole_before_the_close(ours: OnTwisted) -> None:
+async def test_a_backlog_to_a_slow_server_arrives_whole_before_the_close(ours: Ours) -> None:
     """The same where we are the client."""
     with RawServer(SMALL_BUFFER) as server:
 
@@ -226,7 +226,7 @@ async def test_a_backlog_to_a_slow_server_arrives_whole_before_the_close(ours: O
 
 
 @on_reactor
-async def test_messages_close_and_fin_in_one_packet(ours: OnTwisted) -> None:
+async def test_messages_close_and_fin_in_one_packet(ours: Ours) -> None:
     """What came with the end is delivered, and the end is clean."""
     listening = await ours.listen()
 
@@ -250,7 +250,7 @@ def fin(peer: RawPeer) -> None:
 
 @pytest.mark.parametrize("leave", [fin, RawPeer.reset])
 @on_reactor
-async def test_a_client_that_vanishes_is_a_1006(ours: OnTwisted, leave: Callable[[RawPeer], None]) -> None:
+async def test_a_client_that_vanishes_is_a_1006(ours: Ours, leave: Callable[[RawPeer], None]) -> None:
     """The end of TCP without a Close frame, by FIN or by RST, ends the connection at once; what came is delivered."""
     listening = await ours.listen()
     received: Queue[None] = Queue()
@@ -273,7 +273,7 @@ async def test_a_client_that_vanishes_is_a_1006(ours: OnTwisted, leave: Callable
 
 @pytest.mark.parametrize("leave", [fin, RawPeer.reset])
 @on_reactor
-async def test_a_server_that_vanishes_is_a_1006(ours: OnTwisted, leave: Callable[[RawPeer], None]) -> None:
+async def test_a_server_that_vanishes_is_a_1006(ours: Ours, leave: Callable[[RawPeer], None]) -> None:
     """The same on the client's side."""
     with RawServer() as server:
 

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from ours import End, OnTwisted, Recorder
+from ours import End, Ours, Recorder
 from rawsocket import (
     ACCEPT,
     CLOSE,
@@ -89,7 +89,7 @@ ECHOED = [(FIN | TEXT, b"hello"), (FIN | CLOSE, struct.pack("!H", 1000))]
 
 @pytest.mark.parametrize("browser", [FIREFOX, CHROMIUM], ids=["firefox", "chromium"])
 @on_reactor
-async def test_browsers_requests_are_accepted(ours: OnTwisted, browser: str) -> None:
+async def test_browsers_requests_are_accepted(ours: Ours, browser: str) -> None:
     """A browser's request, byte for byte, opens a connection that echoes; compression is not agreed on unasked."""
     listening = await ours.listen(Echo)
     request = browser.format(netloc=urlsplit(listening.url).netloc).replace("\n", "\r\n").encode()
@@ -111,7 +111,7 @@ async def test_browsers_requests_are_accepted(ours: OnTwisted, browser: str) -> 
     ],
 )
 @on_reactor
-async def test_offers_are_declined_and_not_an_error(ours: OnTwisted, extensions: list[str]) -> None:
+async def test_offers_are_declined_and_not_an_error(ours: Ours, extensions: list[str]) -> None:
     """Several Sec-WebSocket-Extensions lines, unknown or impossible offers: the connection works without them."""
     listening = await ours.listen(Echo, compression=None)
     lines = [f"Sec-WebSocket-Extensions: {offer}" for offer in extensions]
@@ -132,7 +132,7 @@ class Asked(Echo):
 
 
 @on_reactor
-async def test_several_cookie_lines_stay_apart(ours: OnTwisted) -> None:
+async def test_several_cookie_lines_stay_apart(ours: Ours) -> None:
     """Header fields that come several times are several values, in their order."""
     listening = await ours.listen(Asked)
     request = upgrade_request(listening.url, "Cookie: a=1, b=2", "X-One: 1", "cookie: c=3")
@@ -148,7 +148,7 @@ async def test_several_cookie_lines_stay_apart(ours: OnTwisted) -> None:
     ids=repr,
 )
 @on_reactor
-async def test_lines_that_could_be_read_as_two_are_refused(ours: OnTwisted, line: str) -> None:
+async def test_lines_that_could_be_read_as_two_are_refused(ours: Ours, line: str) -> None:
     """Control characters, folded lines, a space before the colon, no colon: 400, and nobody is asked."""
     listening = await ours.listen(Echo)
     head, _ = await in_thread(refused, listening.url, upgrade_request(listening.url, line))
@@ -158,7 +158,7 @@ async def test_lines_that_could_be_read_as_two_are_refused(ours: OnTwisted, line
 
 
 @on_reactor
-async def test_obs_text_does_not_end_a_line(ours: OnTwisted) -> None:
+async def test_obs_text_does_not_end_a_line(ours: Ours) -> None:
     """The byte 0x85, a line end to some, is a byte of the value."""
     listening = await ours.listen(Asked)
     await in_thread(converse, listening.url, upgrade_request(listening.url, "X: a\x85Y: b"))
@@ -188,7 +188,7 @@ class Injecting(Recorder):
 
 @pytest.mark.parametrize("path", ["reason", "header", "name", "accepted", "subprotocol"])
 @on_reactor
-async def test_nothing_is_injected_into_an_answer(ours: OnTwisted, path: str) -> None:
+async def test_nothing_is_injected_into_an_answer(ours: Ours, path: str) -> None:
     """An application that passes on a CR LF gets a plain 500."""
     listening = await ours.listen(Injecting)
     url = f"{listening.url}{path}"
@@ -200,7 +200,7 @@ async def test_nothing_is_injected_into_an_answer(ours: OnTwisted, path: str) ->
 
 
 @on_reactor
-async def test_endless_headers_are_refused_and_the_refusal_can_be_read(ours: OnTwisted) -> None:
+async def test_endless_headers_are_refused_and_the_refusal_can_be_read(ours: Ours) -> None:
     """A client that sends 13 MB of headers gets 431, though it looks at the answer only afterwards."""
     listening = await ours.listen(Echo)
     endless = upgrade_request(listening.url)[:-2] + b"".join(b"X-%d: %s\r\n" % (n, b"x" * 8000) for n in range(1600))
@@ -211,7 +211,7 @@ async def test_endless_headers_are_refused_and_the_refusal_can_be_read(ours: OnT
 
 
 @on_reactor
-async def test_an_endless_request_line_is_refused(ours: OnTwisted) -> None:
+async def test_an_endless_request_line_is_refused(ours: Ours) -> None:
     """A target beyond 8 KiB is 414."""
     listening = await ours.listen(Echo)
     head, _ = await in_thread(refused, listening.url, b"GET /" + b"x" * 100_000)
@@ -220,7 +220,7 @@ async def test_an_endless_request_line_is_refused(ours: OnTwisted) -> None:
 
 
 @on_reactor
-async def test_an_old_version_is_told_the_new_one(ours: OnTwisted) -> None:
+async def test_an_old_version_is_told_the_new_one(ours: Ours) -> None:
     """Another Sec-WebSocket-Version gets 426 with the one that we speak."""
     listening = await ours.listen(Echo)
     head, _ = await in_thread(refused, listening.url, upgrade_request(listening.url, version="8"))
@@ -230,7 +230,7 @@ async def test_an_old_version_is_told_the_new_one(ours: OnTwisted) -> None:
 
 
 @on_reactor
-async def test_a_plain_get_is_told_to_upgrade(ours: OnTwisted) -> None:
+async def test_a_plain_get_is_told_to_upgrade(ours: Ours) -> None:
     """A request that is no upgrade gets 426 with Upgrade: websocket and a line that says why."""
     listening = await ours.listen(Echo)
     head, body = await in_thread(refused, listening.url, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -241,7 +241,7 @@ async def test_a_plain_get_is_told_to_upgrade(ours: OnTwisted) -> None:
 
 
 @on_reactor
-async def test_a_handshake_and_frames_byte_by_byte(ours: OnTwisted) -> None:
+async def test_a_handshake_and_frames_byte_by_byte(ours: Ours) -> None:
     """However the bytes are cut, the connection opens and echoes."""
     listening = await ours.listen(Echo)
 
@@ -258,7 +258,7 @@ async def test_a_handshake_and_frames_byte_by_byte(ours: OnTwisted) -> None:
 
 
 @on_reactor
-async def test_frames_that_come_with_the_servers_answer_follow_on_open(ours: OnTwisted) -> None:
+async def test_frames_that_come_with_the_servers_answer_follow_on_open(ours: Ours) -> None:
     """Messages in one packet with the 101 are delivered in order, after onOpen; so is the Close."""
     early = b"".join(frame(FIN | TEXT, b"%d" % number, masked=False) for number in range(3))
     with RawServer() as server:
@@ -289,7 +289,7 @@ class Undecided(Recorder):
 
 
 @on_reactor
-async def test_a_pending_connection_is_cancelled_when_its_client_leaves(ours: OnTwisted) -> None:
+async def test_a_pending_connection_is_cancelled_when_its_client_leaves(ours: Ours) -> None:
     """onConnect's Deferred is cancelled, onOpen never called, onClose once."""
     ends: DeferredQueue[End] = DeferredQueue()
 
@@ -311,7 +311,7 @@ async def test_a_pending_connection_is_cancelled_when_its_client_leaves(ours: On
 
 
 @on_reactor
-async def test_a_second_pipelined_request_does_not_connect_again(ours: OnTwisted) -> None:
+async def test_a_second_pipelined_request_does_not_connect_again(ours: Ours) -> None:
     """A GET behind the first is no frame: onConnect is asked once, then 1002."""
     listening = await ours.listen(Undecided)
     request = upgrade_request(listening.url)
@@ -333,7 +333,7 @@ async def test_a_second_pipelined_request_does_not_connect_again(ours: OnTwisted
 
 @pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n"], ids=["nothing", "half a head"])
 @on_reactor
-async def test_a_client_that_does_not_finish_its_request_is_told_so(ours: OnTwisted, said: bytes) -> None:
+async def test_a_client_that_does_not_finish_its_request_is_told_so(ours: Ours, said: bytes) -> None:
     """After openHandshakeTimeout the answer is 408, and the connection ends in order."""
     listening = await ours.listen(openHandshakeTimeout=SOON)
     head, _ = await in_thread(refused, listening.url, said)
@@ -346,7 +346,7 @@ async def test_a_client_that_does_not_finish_its_request_is_told_so(ours: OnTwis
 
 @pytest.mark.parametrize(("scheme", "said"), [("ws", b""), ("ws", b"HTTP/1.1 101 Switching\r\n"), ("wss", b"")])
 @on_reactor
-async def test_a_server_that_does_not_finish_its_answer_is_left(ours: OnTwisted, scheme: str, said: bytes) -> None:
+async def test_a_server_that_does_not_finish_its_answer_is_left(ours: Ours, scheme: str, said: bytes) -> None:
     """After openHandshakeTimeout connect fails with HandshakeTimeout, and the server sees us go."""
     with RawServer() as server:
 

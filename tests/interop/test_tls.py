@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ours import End, OnTwisted
+from ours import End, Ours
 from peering import PEERS, PeerFailed, PeerProcess
 from rawsocket import RawPeer, in_thread
 from scenarios import exchange, pattern
@@ -26,7 +26,7 @@ HERE = "127.0.0.1"
 
 @pytest.mark.parametrize("peer", PEERS)
 @on_reactor
-async def test_our_server_over_tls(ours: OnTwisted, peers: Peers, authority: Authority, peer: str) -> None:
+async def test_our_server_over_tls(ours: Ours, peers: Peers, authority: Authority, peer: str) -> None:
     """A client that verifies our certificate talks to us; 1 MiB and the close code pass."""
     listening = await ours.listen(certificate=authority.issue(HERE))
     client = await peers(peer).connect(listening.url, trust=str(authority.path))
@@ -39,7 +39,7 @@ async def test_our_server_over_tls(ours: OnTwisted, peers: Peers, authority: Aut
 
 @pytest.mark.parametrize("peer", PEERS)
 @on_reactor
-async def test_our_client_over_tls(ours: OnTwisted, peers: Peers, authority: Authority, peer: str) -> None:
+async def test_our_client_over_tls(ours: Ours, peers: Peers, authority: Authority, peer: str) -> None:
     """We talk to a server whose certificate we verify; 1 MiB and the close code pass."""
     listening = await peers(peer).listen(certificate=authority.issue(HERE).files())
     # Its HTTP channel stays the producer of a TLS transport, which therefore never ends the connection.
@@ -56,7 +56,7 @@ async def test_our_client_over_tls(ours: OnTwisted, peers: Peers, authority: Aut
 @pytest.mark.parametrize("peer", PEERS)
 @on_reactor
 async def test_a_backlog_over_tls_arrives_before_the_close(
-    ours: OnTwisted, peers: Peers, authority: Authority, peer: str
+    ours: Ours, peers: Peers, authority: Authority, peer: str
 ) -> None:
     """sendMessage(3 MB); sendClose() arrives whole through TLS, too."""
     listening = await ours.listen(certificate=authority.issue(HERE))
@@ -72,7 +72,7 @@ async def test_a_backlog_over_tls_arrives_before_the_close(
 
 @pytest.mark.parametrize("peer", PEERS)
 @on_reactor
-async def test_a_peer_that_vanishes_behind_tls(ours: OnTwisted, peers: Peers, authority: Authority, peer: str) -> None:
+async def test_a_peer_that_vanishes_behind_tls(ours: Ours, peers: Peers, authority: Authority, peer: str) -> None:
     """The end of TCP without close_notify and without a Close frame is a 1006."""
     listening = await ours.listen(certificate=authority.issue(HERE))
     client = await peers(peer).connect(listening.url, trust=str(authority.path))
@@ -88,7 +88,7 @@ async def test_a_peer_that_vanishes_behind_tls(ours: OnTwisted, peers: Peers, au
 )
 @on_reactor
 async def test_a_client_that_does_not_trust_us_leaves(
-    ours: OnTwisted, peers: Peers, authority: Authority, peer: str
+    ours: Ours, peers: Peers, authority: Authority, peer: str
 ) -> None:
     """A client without our authority refuses to talk; that costs us nothing but its connection."""
     listening = await ours.listen(certificate=authority.issue(HERE))
@@ -102,7 +102,7 @@ async def test_a_client_that_does_not_trust_us_leaves(
 @pytest.mark.parametrize("peer", PEERS)
 @on_reactor
 async def test_we_do_not_trust_an_unknown_authority(
-    ours: OnTwisted, peers: Peers, authority: Authority, peer: str
+    ours: Ours, peers: Peers, authority: Authority, peer: str
 ) -> None:
     """Without the authority, connect fails with ConnectError, which says why."""
     listening = await peers(peer).listen(certificate=authority.issue(HERE).files())
@@ -113,7 +113,7 @@ async def test_we_do_not_trust_an_unknown_authority(
 
 @pytest.mark.parametrize("peer", PEERS)
 @on_reactor
-async def test_we_do_not_trust_another_name(ours: OnTwisted, peers: Peers, authority: Authority, peer: str) -> None:
+async def test_we_do_not_trust_another_name(ours: Ours, peers: Peers, authority: Authority, peer: str) -> None:
     """A certificate for another host is refused, unless that host is the one to expect."""
     listening = await peers(peer).listen(certificate=authority.issue("other.example").files())
     trusted = str(authority.path)
@@ -126,7 +126,7 @@ async def test_we_do_not_trust_another_name(ours: OnTwisted, peers: Peers, autho
 
 @pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["nothing", "no TLS"])
 @on_reactor
-async def test_a_client_without_tls_is_dropped(ours: OnTwisted, authority: Authority, said: bytes) -> None:
+async def test_a_client_without_tls_is_dropped(ours: Ours, authority: Authority, said: bytes) -> None:
     """At a wss port a client that says nothing is dropped after the timeouts, one that says something else at once."""
     certificate = authority.issue(HERE)
     listening = await ours.listen(certificate=certificate, openHandshakeTimeout=0.2, closeHandshakeTimeout=0.2)
@@ -141,7 +141,7 @@ async def test_a_client_without_tls_is_dropped(ours: OnTwisted, authority: Autho
 
 
 @on_reactor
-async def test_a_client_with_tls_at_a_port_without_is_refused(ours: OnTwisted) -> None:
+async def test_a_client_with_tls_at_a_port_without_is_refused(ours: Ours) -> None:
     """A TLS handshake is no HTTP request: 400, which that client cannot read; it fails with ConnectError."""
     listening = await ours.listen()
 
@@ -152,7 +152,7 @@ async def test_a_client_with_tls_at_a_port_without_is_refused(ours: OnTwisted) -
 @pytest.mark.parametrize("peer", PEERS)
 @on_reactor
 async def test_unverified_only_by_an_explicit_flag(
-    ours: OnTwisted, peers: Peers, authority: Authority, peer: str
+    ours: Ours, peers: Peers, authority: Authority, peer: str
 ) -> None:
     """TLS(verify=False) talks to whoever answers."""
     listening = await peers(peer).listen(certificate=authority.issue("other.example").files())
