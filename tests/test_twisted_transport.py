@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import subprocess
 import sys
 import time
@@ -24,9 +25,10 @@ from twisted.logger import globalLogPublisher
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 
-from tests.loopback import the_reactor
+from tests.loopback import on_reactor, the_reactor, until
 from wsfactory.http11 import request_reader
 from wsfactory.testing import Frame, Recorder, binary, close, ping, text, upgrade_request, upgrade_response
+from wsfactory.timing import Wheel
 from wsfactory.twisted import ClientFactory, ClientProtocol, ServerFactory, ServerProtocol
 from wsfactory.twisted.transport import DeferredFutures, TwistedLog, flavour_for
 
@@ -698,6 +700,32 @@ def test_a_tests_clock_goes_with_its_test() -> None:
     gc.collect()
 
     assert gone() is None
+
+
+@on_reactor
+async def test_after_a_blocked_reactor_what_lies_in_the_kernel_is_read_before_deadlines_fire() -> None:
+    """Twisted makes the calls that are due first, and looks at its sockets then."""
+    order: list[str] = []
+    time_is = [0.0]
+    wheel = Wheel(lambda: time_is[0], lambda _, wake: the_reactor().callLater(0, wake), order.append)  # type: ignore[arg-type]
+    ours, theirs = socket.socketpair()
+    reader: Any = AnyDescriptor(the_reactor())
+    reader.fileno = ours.fileno
+    reader.doRead = lambda: order.append(ours.recv(10).decode())
+
+    def block() -> None:
+        """Take three seconds, in which bytes arrive."""
+        time_is[0] = 4.0
+        theirs.send(b"alive")
+
+    with ours, theirs:
+        reader.startReading()
+        the_reactor().callLater(0, block)
+        wheel.after(1, lambda: order.append("deadline"))
+        await until(lambda: len(order) == 2)
+        reader.stopReading()
+
+    assert order == ["alive", "deadline"]
 
 
 def test_a_deadline_that_raises_is_logged_and_others_fire(events: list[dict[str, Any]]) -> None:
