@@ -17,6 +17,18 @@ from twisted.internet.ssl import Certificate as TwistedCertificate
 from twisted.internet.ssl import CertificateOptions, PrivateCertificate
 
 _ONE_DAY = datetime.timedelta(days=1)
+# Python 3.13 verifies strictly (RFC 5280): an authority must say that it may sign, and each whose key is meant.
+_MAY_SIGN = x509.KeyUsage(
+    digital_signature=True,
+    key_cert_sign=True,
+    crl_sign=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,10 @@ class Certificate:
         options.getContext().set_tlsext_servername_callback(lambda asking: names.append(asking.get_servername()))
         return options
 
+    def files(self) -> list[str]:
+        """Return the two files' names."""
+        return [str(self.path), str(self.key_path)]
+
     def _private(self) -> Any:
         return PrivateCertificate.loadPEM(self.key_path.read_bytes() + self.path.read_bytes())
 
@@ -53,18 +69,20 @@ class Authority:
         self._serial = count()
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name(name)
-        certificate = _builder(self._name, self._name, self._key.public_key(), is_authority=True)
+        builder = _builder(self._name, self._name, self._key.public_key(), is_authority=True)
         self.path = directory / f"{name}.pem"
-        self.path.write_bytes(_pem(certificate.sign(self._key, hashes.SHA256())))
+        self.path.write_bytes(_pem(builder.add_extension(_MAY_SIGN, critical=True).sign(self._key, hashes.SHA256())))
 
     def issue(self, *hosts: str, expired: bool = False) -> Certificate:
         """Return a certificate for *hosts*, names or addresses."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(_name(hosts[0]), self._name, key.public_key(), is_authority=False, expired=expired)
         names = x509.SubjectAlternativeName([_alternative_name(host) for host in hosts])
+        signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = builder.add_extension(names, critical=False).add_extension(signer, critical=False)
         stem = str(self._directory / f"{self._name.rfc4514_string()}-{next(self._serial)}")
         made = Certificate(Path(f"{stem}.pem"), Path(f"{stem}.key"))
-        made.path.write_bytes(_pem(builder.add_extension(names, critical=False).sign(self._key, hashes.SHA256())))
+        made.path.write_bytes(_pem(builder.sign(self._key, hashes.SHA256())))
         made.key_path.write_bytes(_key_pem(key))
         return made
 
@@ -91,6 +109,7 @@ def _builder(
     now = datetime.datetime.now(datetime.UTC)
     end = now - _ONE_DAY if expired else now + _ONE_DAY
     builder = x509.CertificateBuilder(issuer, subject, key, x509.random_serial_number(), now - 2 * _ONE_DAY, end)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     return builder.add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
 
 

@@ -29,6 +29,7 @@ from wsfactory.twisted import ClientProtocol, ServerFactory, ServerProtocol, lis
 # Nothing takes that long: whoever waits longer waits for ever.
 SAFETY_NET_SECONDS = 30.0
 SETTLING_TURNS = 200
+RESTING_TURNS = 20
 
 Arguments = ParamSpec("Arguments")
 Test = Callable[Arguments, Coroutine[Any, Any, None]]
@@ -65,6 +66,14 @@ async def until(condition: Callable[[], object]) -> None:
     """Let the reactor run until *condition* holds."""
     while not condition():
         await turn()
+
+
+async def at_rest(value: Callable[[], object]) -> None:
+    """Let the reactor run until *value* has stayed the same for some turns: nothing more comes of what was done."""
+    last, same = value(), 0
+    while same < RESTING_TURNS:
+        await turn()
+        last, same = value(), same + 1 if value() == last else 0
 
 
 async def nothing_left_over() -> AsyncIterator[None]:

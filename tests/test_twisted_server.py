@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ServerEndpoint, serverFromString
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, serverFromString, wrapClientTLS
 from twisted.internet.error import CannotListenError
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
@@ -20,7 +20,18 @@ from twisted.internet.testing import StringTransport
 from zope.interface.verify import verifyObject
 
 from tests.certificates import Authority
-from tests.loopback import Echo, NotingServer, Raw, Serving, dial, nothing_left_over, on_reactor, the_reactor, until
+from tests.loopback import (
+    Echo,
+    NotingServer,
+    Raw,
+    Serving,
+    at_rest,
+    dial,
+    nothing_left_over,
+    on_reactor,
+    the_reactor,
+    until,
+)
 from wsfactory import InvalidState, InvalidURL, OptionError
 from wsfactory.testing import binary, close, ping, pong, text, upgrade_request
 from wsfactory.twisted import ServerFactory, ServerProtocol, listen
@@ -38,6 +49,13 @@ async def echoes(raw: Raw) -> bool:
     await raw.shake_hands()
     raw.send(text(b"hello"))
     return await raw.frame() == text(b"hello")
+
+
+async def dial_tls(address: Any, authority: Authority) -> Raw:
+    asked = optionsForClientTLS("localhost", Certificate.loadPEM(authority.path.read_bytes()))
+    endpoint: Any = wrapClientTLS(asked, TCP4ClientEndpoint(the_reactor(), address.host, address.port))
+    raw: Raw = await endpoint.connect(Factory.forProtocol(Raw))
+    return raw
 
 
 async def hang_up(*raws: Raw) -> None:
@@ -163,16 +181,12 @@ async def test_it_listens_on_a_unix_socket(tmp_path: Path, where: str) -> None:
 @pytest.mark.parametrize("kind", ["wss", "ssl"])
 @on_reactor
 async def test_it_listens_with_tls(authority: Authority, kind: str) -> None:
-    from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
-
     shown, serving = authority.issue("localhost"), Serving()
     if kind == "wss":
         address = await serving.listen("wss://127.0.0.1:0/", tls=shown.for_twisted())
     else:
         address = await serving.listen(f"ssl:0:interface=127.0.0.1:privateKey={shown.key_path}:certKey={shown.path}")
-    asked = optionsForClientTLS("localhost", Certificate.loadPEM(authority.path.read_bytes()))
-    endpoint: Any = wrapClientTLS(asked, TCP4ClientEndpoint(the_reactor(), "127.0.0.1", address.port))
-    raw = await endpoint.connect(Factory.forProtocol(Raw))
+    raw = await dial_tls(address, authority)
     answer = await echoes(raw)
     raw.send(close(1000))
     closing = await raw.frame()
@@ -334,6 +348,35 @@ async def test_a_backlog_arrives_before_the_close() -> None:
 
     assert frames == [*(binary(bytes([number]) * 100_000) for number in range(30)), close(3000, "enough")]
     assert ended == (True, 3000, "")
+
+
+@pytest.mark.parametrize("kind", ["ws", "wss"])
+@on_reactor
+async def test_what_a_stalled_client_does_not_take_waits_with_us_unframed(authority: Authority, kind: str) -> None:
+    """Only some writeLimits are in the transport, of TLS, too; the rest waits in the outbox, and all of it arrives."""
+    serving = Serving(writeLimit=16_000)
+    tls = authority.issue("localhost").for_twisted() if kind == "wss" else None
+    address = await serving.listen(f"{kind}://127.0.0.1:0/", tls=tls)
+    raw = await (dial(address) if tls is None else dial_tls(address, authority))
+    await raw.shake_hands()
+    session = await serving.session()
+    raw.wire.pauseProducing()
+    for number in range(200):
+        session.sendMessage(bytes([number]) * 50_000, isBinary=True)
+    await at_rest(lambda: session.bufferedAmount)
+    lower = session._wire._descriptor
+    held = len(lower.dataBuffer) + lower._tempDataLen
+    waiting = session.bufferedAmount
+    raw.wire.resumeProducing()
+    frames = [await raw.frame() for _ in range(200)]
+    left = session.bufferedAmount
+    await hang_up(raw)
+    await serving.stop()
+
+    assert held < 300_000
+    assert waiting > 5_000_000
+    assert frames == [binary(bytes([number]) * 50_000) for number in range(200)]
+    assert left == 0
 
 
 @on_reactor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import subprocess
 import sys
 import time
@@ -24,9 +25,10 @@ from twisted.logger import globalLogPublisher
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 
-from tests.loopback import the_reactor
+from tests.loopback import on_reactor, the_reactor, until
 from wsfactory.http11 import request_reader
 from wsfactory.testing import Frame, Recorder, binary, close, ping, text, upgrade_request, upgrade_response
+from wsfactory.timing import Wheel
 from wsfactory.twisted import ClientFactory, ClientProtocol, ServerFactory, ServerProtocol
 from wsfactory.twisted.transport import DeferredFutures, TwistedLog, flavour_for
 
@@ -73,7 +75,7 @@ class Pipe(AnyDescriptor):
         self.room: int | None = None
         self.sent = b""
         self.writes = 0
-        self.half_closed = False
+        self.half_closed = self.aborted = False
         self.at_eof = False
         self.protocol: Any = None
 
@@ -94,6 +96,9 @@ class Pipe(AnyDescriptor):
     def connectionLost(self, reason: Failure) -> None:
         super().connectionLost(reason)
         self.protocol.connectionLost(reason)
+
+    def abortConnection(self) -> None:
+        self.aborted = True
 
     def getPeer(self) -> IPv4Address:
         return IPv4Address("TCP", "192.0.2.1", 1234)
@@ -356,6 +361,23 @@ def test_a_client_whose_server_has_ended_tcp_first_ends_it_too() -> None:
     assert session.calls[-1] == ("onClose", True, 1000, "")
 
 
+def test_a_slow_reader_has_time_as_long_as_it_takes_something() -> None:
+    """Also of what had left our queue, and waited in the transport, when closing began."""
+    session, pipe = piped(closeHandshakeTimeout=10)
+    clock = session.factory.reactor
+    pipe.room = 0
+    session.sendMessage(bytes(50_000), isBinary=True)
+    session.sendClose()
+    for _ in range(20):
+        clock.pump([0.5] * 18)
+        pipe.room = 1000
+        pipe.poll()
+    slow = pipe.aborted
+    clock.pump([0.5] * 23)
+
+    assert (slow, pipe.aborted) == (False, True)
+
+
 def test_finish_lets_a_paused_transport_see_the_peers_eof() -> None:
     session, pipe = piped()
     session._wire.pause()
@@ -401,6 +423,27 @@ def test_a_transport_that_cannot_abort_is_closed() -> None:
     assert transport.lost
 
 
+def test_what_is_asked_of_a_transport_that_is_gone_does_nothing() -> None:
+    """One with TLS would raise."""
+
+    class Gone(AnyStringTransport):
+        def refuse(self) -> None:
+            raise AssertionError("it is gone")
+
+    transport = Gone()
+    session = opened(transport)
+    wire = session._wire
+    for name in ("pauseProducing", "resumeProducing", "unregisterProducer", "abortConnection"):
+        setattr(transport, name, transport.refuse)
+    session.connectionLost(LOST)
+    wire.pause()
+    wire.resume()
+    wire.finish()
+    wire.abort()
+
+    assert session.names[-1] == "onClose"
+
+
 def test_a_session_hears_of_half_closing() -> None:
     """Without this interface Twisted ends the connection at the peer's EOF, and what is unsent is lost."""
     assert IHalfCloseableProtocol.implementedBy(ServerProtocol)
@@ -429,7 +472,7 @@ def test_eof_ends_the_connection_in_every_state(said: tuple[bytes, ...], state: 
     for _ in range(5):
         pipe.poll()
         clock.advance(0)
-    lost = pipe.disconnected or hasattr(pipe, "aborted")
+    lost = pipe.disconnected or pipe.aborted
     if not pipe.disconnected:
         pipe.connectionLost(LOST)
 
@@ -657,6 +700,32 @@ def test_a_tests_clock_goes_with_its_test() -> None:
     gc.collect()
 
     assert gone() is None
+
+
+@on_reactor
+async def test_after_a_blocked_reactor_what_lies_in_the_kernel_is_read_before_deadlines_fire() -> None:
+    """Twisted makes the calls that are due first, and looks at its sockets then."""
+    order: list[str] = []
+    time_is = [0.0]
+    wheel = Wheel(lambda: time_is[0], lambda _, wake: the_reactor().callLater(0, wake), order.append)  # type: ignore[arg-type]
+    ours, theirs = socket.socketpair()
+    reader: Any = AnyDescriptor(the_reactor())
+    reader.fileno = ours.fileno
+    reader.doRead = lambda: order.append(ours.recv(10).decode())
+
+    def block() -> None:
+        """Take three seconds, in which bytes arrive."""
+        time_is[0] = 4.0
+        theirs.send(b"alive")
+
+    with ours, theirs:
+        reader.startReading()
+        the_reactor().callLater(0, block)
+        wheel.after(1, lambda: order.append("deadline"))
+        await until(lambda: len(order) == 2)
+        reader.stopReading()
+
+    assert order == ["alive", "deadline"]
 
 
 def test_a_deadline_that_raises_is_logged_and_others_fire(events: list[dict[str, Any]]) -> None:

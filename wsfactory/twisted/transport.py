@@ -40,7 +40,17 @@ __all__ = ["TwistedProtocol", "Wire", "flavour_for"]
 class Wire:
     """One Twisted transport, as a session sees it; it is the transport's only producer."""
 
-    __slots__ = ("_descriptor", "_eof", "_finished", "_full", "_half_closes", "_plain", "_session", "_transport")
+    __slots__ = (
+        "_descriptor",
+        "_eof",
+        "_finished",
+        "_full",
+        "_half_closes",
+        "_lost",
+        "_plain",
+        "_session",
+        "_transport",
+    )
 
     def __init__(self, transport: ITransport, session: Session) -> None:
         # Any: what a transport can do beyond ITransport, its interfaces leave open.
@@ -53,6 +63,7 @@ class Wire:
         self._full = False
         self._finished = False
         self._eof = False
+        self._lost = False
         self._set_options(session)
         self._transport.registerProducer(self, True)
 
@@ -101,6 +112,8 @@ class Wire:
 
     def abort(self) -> None:
         """End it now."""
+        if self._lost:
+            return
         abort = getattr(self._transport, "abortConnection", None) or self._transport.loseConnection
         abort()
 
@@ -134,6 +147,10 @@ class Wire:
             self._transport.loseConnection()
         else:
             self._session.eof_reached()
+
+    def lost(self) -> None:
+        """The transport is gone: what is asked of it now does nothing (of one with TLS it would raise)."""
+        self._finished = self._eof = self._lost = True
 
 
 def _descriptor_of(transport: object) -> FileDescriptor | None:
@@ -173,6 +190,7 @@ class TwistedProtocol(Session):
 
     def connectionLost(self, reason: Failure) -> None:
         """TCP is gone."""
+        cast("Wire", self._wire).lost()
         self.transport_lost(reason.getErrorMessage())
 
     def logPrefix(self) -> str:
