@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from wsfactory.factory import SharedFactory
 from wsfactory.flavour import Future
@@ -53,7 +53,7 @@ async def _attempt(
 
     session._prepare(details, start, follows)
     try:
-        await opened
+        await cast("Awaitable[SessionT]", opened)
         return session
     except BaseException:
         # Cancelled, or failed: whichever it was, nothing goes on in its name.

@@ -6,9 +6,9 @@ The flavours' factories add what their framework wants of a factory; nothing her
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from wsfactory import handshake, handshake_client
 from wsfactory._codec import Encoder, MaskKeys
@@ -95,7 +95,7 @@ class SharedFactory(Generic[SessionT]):
             connection._add_traffic(total)
         return total
 
-    def shutdown(self, code: int = 1001, timeout: float | None = 20.0) -> Future:
+    def shutdown(self, code: int = 1001, timeout: float | None = 20.0) -> Awaitable[list[SessionT]]:
         """Refuse new handshakes, close every connection with *code*, abort what is left after *timeout* seconds.
 
         Returns an awaitable of the protocols that had to be aborted; it is done when the last ``onClose`` is, or, once
@@ -108,12 +108,12 @@ class SharedFactory(Generic[SessionT]):
             self._shutdown = Shutdown(self, code, timeout)
         else:
             self._shutdown.hurry()
-        return self._shutdown.wait()
+        return cast("Awaitable[list[SessionT]]", self._shutdown.wait())
 
     def _new_session(self) -> SessionT:
         """Return a protocol that belongs to this factory."""
         session = self._check_protocol()()
-        session._adopt(self)
+        session._adopt(cast("SharedFactory[Session]", self))
         return session
 
     def _check_protocol(self) -> Callable[[], SessionT]:

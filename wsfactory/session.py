@@ -8,9 +8,9 @@ socket, no clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from wsfactory._codec import is_utf8
 from wsfactory.callbacks import call
@@ -138,7 +138,7 @@ class Session:
         if self._conversation is not None:
             self._conversation.outbox.flush()
 
-    def drain(self) -> Future:
+    def drain(self) -> Awaitable[None]:
         """Return an awaitable that is done while the send buffer is not above its high mark.
 
         It fails with ``ConnectionClosed`` once closing has begun, with ``InvalidState`` before onOpen.
@@ -149,9 +149,9 @@ class Session:
             self._flavour.futures.reject(future, self._not_open())
         else:
             conversation.drain(future)
-        return future
+        return cast("Awaitable[None]", future)
 
-    def ping(self, payload: Payload | None = None) -> Future:
+    def ping(self, payload: Payload | None = None) -> Awaitable[float]:
         """Send a Ping, and return an awaitable of its round trip in seconds; *payload* is unique unless given.
 
         It fails with ``ConnectionClosed`` once closing has begun, with ``InvalidState`` before onOpen.
@@ -160,10 +160,10 @@ class Session:
         if conversation is None or conversation.connection.state is not State.OPEN:
             future = self._flavour.futures.create()
             self._flavour.futures.reject(future, self._not_open())
-            return future
-        data, future = conversation.round_trips.begin(None if payload is None else _control_payload(payload))
-        conversation.outbox.control(Opcode.PING, data)
-        return future
+        else:
+            data, future = conversation.round_trips.begin(None if payload is None else _control_payload(payload))
+            conversation.outbox.control(Opcode.PING, data)
+        return cast("Awaitable[float]", future)
 
     @property
     def latency(self) -> float | None:

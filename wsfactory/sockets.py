@@ -11,10 +11,11 @@ if sys.platform != "win32":
     import fcntl
     import termios
 
-__all__ = ["kernel_unsent", "set_tcp_options"]
+__all__ = ["kernel_unsent", "reset_on_close", "set_tcp_options"]
 
 _TCP = (socket.AF_INET, socket.AF_INET6)
 _MAX_INT = 2**31 - 1
+_LINGER = "hh" if sys.platform == "win32" else "ii"
 
 
 def set_tcp_options(handle: socket.socket | None, no_delay: bool, not_sent_bytes: int) -> None:
@@ -38,3 +39,10 @@ def kernel_unsent(handle: socket.socket | None) -> int:
         return int(struct.unpack("i", fcntl.ioctl(handle, termios.TIOCOUTQ, bytes(4)))[0])
     except OSError:
         return 0
+
+
+def reset_on_close(handle: socket.socket | None) -> None:
+    """Let closing send RST and forget what is unsent, instead of keeping it in the kernel for a peer that is stalled."""
+    if handle is not None and handle.fileno() >= 0:
+        with suppress(OSError):
+            handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(_LINGER, 1, 0))

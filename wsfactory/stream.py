@@ -7,7 +7,7 @@ slow reader holds its peer back exactly as a slow ``onMessage`` does.  It awaits
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 from wsfactory.callbacks import call
 from wsfactory.errors import ConnectionClosed, InvalidState
@@ -29,8 +29,9 @@ _UNTAKEN = "a message that recv has yet to take"
 class Stream(Session):
     """A connection for coroutines; ``async for message in ws`` ends when the connection closes."""
 
-    # A flavour's class mixes this with its protocol, and makes room for STREAM_SLOTS.
-    __slots__ = ()
+    # Mixed with a flavour's protocol: the class made of both has STREAM_SLOTS, two layouts cannot be mixed.
+    if not TYPE_CHECKING:
+        __slots__ = ()
 
     _arrival: Future | None
     _gone: list[Future]
@@ -57,7 +58,7 @@ class Stream(Session):
                 raise self._not_open()
             arrival = self._arrival = futures.create()
             try:
-                await arrival
+                await cast("Awaitable[None]", arrival)
             finally:
                 if self._arrival is arrival:
                     self._arrival = None
@@ -97,7 +98,7 @@ class Stream(Session):
         if self.closeInfo is None:
             gone = self._flavour.futures.create()
             self._gone.append(gone)
-            await gone
+            await cast("Awaitable[None]", gone)
 
     # Messages wait until they are taken.
 

@@ -546,9 +546,7 @@ class _MemoryFactory(SharedFactory[S]):
 
     def buildProtocol(self, address: object = None) -> S:
         """Return a new protocol that belongs to this factory."""
-        session = self.protocol()
-        session._adopt(self)  # type: ignore[arg-type]
-        return session
+        return self._new_session()
 
 
 class ServerFactory(_MemoryFactory[ServerT]):
@@ -763,6 +761,10 @@ class Futures:
     def reject(self, future: flavour.Future, error: BaseException) -> None:
         """Let it fail."""
         cast("Future", future).reject(error)
+
+    def has_ended(self, future: flavour.Future) -> bool:
+        """Whether it has a result, has failed or was cancelled."""
+        return cast("Future", future).done
 
     def from_result(self, result: object) -> Future | None:
         """Return the future behind what a callback returned: anything that can be awaited."""

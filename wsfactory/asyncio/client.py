@@ -9,11 +9,9 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 from wsfactory.asyncio.endpoints import dial
-from wsfactory.asyncio.transport import AsyncioProtocol, flavour_for
+from wsfactory.asyncio.transport import AsyncioProtocol, LoopFactory
 from wsfactory.dialing import open_session
 from wsfactory.errors import HeaderPairs
-from wsfactory.factory import SharedFactory
-from wsfactory.flavour import Flavour
 from wsfactory.http11 import Headers
 from wsfactory.opening import Connecting
 from wsfactory.session import ClientSession
@@ -29,7 +27,7 @@ class ClientProtocol(ClientSession, AsyncioProtocol):
     __slots__ = ()
 
 
-class ClientFactory(SharedFactory[ClientProtocol]):
+class ClientFactory(LoopFactory[ClientProtocol]):
     """Makes a protocol for each connection to *url*; for ``connect``, and ``loop.create_connection(factory, ...)``.
 
     *subprotocols* are offered in this order, *headers* are added to the request, *tls* is a ``wsfactory.TLS`` or an
@@ -53,23 +51,13 @@ class ClientFactory(SharedFactory[ClientProtocol]):
         loop: asyncio.AbstractEventLoop | None = None,
         **options: object,
     ) -> None:
-        super().__init__(subprotocols=subprotocols, headers=headers, options=options)
-        self.loop = loop
+        super().__init__(loop, subprotocols=subprotocols, headers=headers, options=options)
         self.url = url
         self.protocol = protocol
         self.tls = tls
         self.proxy = proxy
         self.maxRedirects = maxRedirects
         self.details = Connecting(parse_url(url), Headers(headers), self.subprotocols)
-
-    @property
-    def flavour(self) -> Flavour:
-        """What all connections on our loop share."""
-        return flavour_for(self.loop)
-
-    def __call__(self) -> ClientProtocol:
-        """Return a new protocol that belongs to this factory."""
-        return self._new_session()
 
     async def dial(self, details: Connecting, session: ClientProtocol) -> None:
         """Make the TCP (and TLS) connection on which *session* then opens."""

@@ -15,6 +15,9 @@ from wsfactory.urls import URL, parse_listening_url
 
 __all__ = ["dial", "listening"]
 
+# What an attempt may take where openHandshakeTimeout does not bound it.
+CONNECT_SECONDS = 30.0
+
 ProtocolFactory = Callable[[], asyncio.BaseProtocol]
 
 
@@ -42,30 +45,20 @@ async def dial(
     opening: float | None = None,
     closing: float | None = None,
 ) -> None:
-    """Connect *protocol* to *url*, through *proxy* and with verified TLS where the URL asks for it."""
-    async with asyncio.timeout(opening):
-        await _dial(url, protocol, _context(tls) if url.secure else None, proxy, _tls_deadlines(opening, closing))
+    """Connect *protocol* to *url*, through *proxy* and with verified TLS where the URL asks for it.
 
-
-async def _dial(
-    url: URL,
-    protocol: asyncio.BaseProtocol,
-    context: ssl.SSLContext | None,
-    proxy: str | None,
-    deadlines: dict[str, Any],
-) -> None:
+    The whole attempt is bounded from outside by *opening* (None: here, by ``CONNECT_SECONDS``).
+    """
+    secure = _client_tls(url, tls, opening, closing) if url.secure else {}
     loop = asyncio.get_running_loop()
-    if url.unix_path is not None:
-        await loop.create_unix_connection(lambda: protocol, url.unix_path)
-    elif proxy is not None:
-        via = parse_proxy_url(proxy)
-        await open_tunnel(url, via, _context(None) if via.secure else None, protocol, context, deadlines)
-    elif context is not None:
-        await loop.create_connection(
-            lambda: protocol, url.host, url.port, ssl=context, **deadlines, **_happy_eyeballs(loop)
-        )
-    else:
-        await loop.create_connection(lambda: protocol, url.host, url.port, **_happy_eyeballs(loop))
+    async with asyncio.timeout(None if opening else CONNECT_SECONDS):
+        if url.unix_path is not None:
+            await loop.create_unix_connection(lambda: protocol, url.unix_path)
+        elif proxy is not None:
+            via = parse_proxy_url(proxy)
+            await open_tunnel(url, via, _context(None) if via.secure else None, protocol, secure)
+        else:
+            await loop.create_connection(lambda: protocol, url.host, url.port, **secure, **_happy_eyeballs(loop))
 
 
 def _happy_eyeballs(loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
@@ -75,6 +68,12 @@ def _happy_eyeballs(loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
 
 def _tls_deadlines(opening: float | None, closing: float | None) -> dict[str, Any]:
     return {"ssl_handshake_timeout": opening, "ssl_shutdown_timeout": closing}
+
+
+def _client_tls(url: URL, tls: object, opening: float | None, closing: float | None) -> dict[str, Any]:
+    """Return what ``create_connection`` takes for TLS."""
+    name = (tls.serverName if isinstance(tls, TLS) else None) or url.host
+    return {"ssl": _context(tls), "server_hostname": name, **_tls_deadlines(opening, closing)}
 
 
 def _context(tls: object) -> ssl.SSLContext:

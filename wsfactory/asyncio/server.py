@@ -6,12 +6,11 @@ import asyncio
 import ssl
 from collections.abc import Generator, Iterable
 from types import TracebackType
+from typing import cast
 
 from wsfactory.asyncio.endpoints import listening
-from wsfactory.asyncio.transport import AsyncioProtocol, flavour_for
+from wsfactory.asyncio.transport import AsyncioProtocol, LoopFactory
 from wsfactory.errors import HeaderPairs
-from wsfactory.factory import SharedFactory
-from wsfactory.flavour import Flavour
 from wsfactory.session import ServerSession
 from wsfactory.stream import STREAM_SLOTS, Stream, StreamHandler
 
@@ -24,7 +23,7 @@ class ServerProtocol(ServerSession, AsyncioProtocol):
     __slots__ = ()
 
 
-class ServerFactory(SharedFactory[ServerProtocol]):
+class ServerFactory(LoopFactory[ServerProtocol]):
     """Makes a protocol for each connection; ``loop.create_server(factory, ...)`` takes it as it is.
 
     *protocol* is the ``ServerProtocol`` subclass, *subprotocols* the server's preference list, *headers* are added to
@@ -40,26 +39,17 @@ class ServerFactory(SharedFactory[ServerProtocol]):
         loop: asyncio.AbstractEventLoop | None = None,
         **options: object,
     ) -> None:
-        super().__init__(subprotocols=subprotocols, headers=headers, options=options)
-        self.loop = loop
+        super().__init__(loop, subprotocols=subprotocols, headers=headers, options=options)
         self.protocol = protocol
         self._servers: list[asyncio.Server] = []
 
-    @property
-    def flavour(self) -> Flavour:
-        """What all connections on our loop share."""
-        return flavour_for(self.loop)
-
-    def __call__(self) -> ServerProtocol:
-        """Return a new protocol that belongs to this factory."""
-        return self._new_session()
-
-    def shutdown(self, code: int = 1001, timeout: float | None = 20.0) -> asyncio.Future[object]:
+    def shutdown(self, code: int = 1001, timeout: float | None = 20.0) -> asyncio.Future[list[ServerProtocol]]:
         """Close the servers that ``listen`` opened, then every connection; see ``SharedFactory.shutdown``."""
         servers, self._servers = self._servers, []
         for server in servers:
             server.close()
-        return super().shutdown(code, timeout)  # type: ignore[return-value]
+        self._join_loop()
+        return cast("asyncio.Future[list[ServerProtocol]]", super().shutdown(code, timeout))
 
 
 async def listen(url: str, factory: ServerFactory, *, tls: ssl.SSLContext | None = None) -> asyncio.Server:
@@ -77,17 +67,15 @@ class ServerStream(ServerProtocol, Stream):
 
     __slots__ = STREAM_SLOTS
 
-    factory: ServingFactory
-
     def onOpen(self) -> None:
-        self._serve(self.factory.handler)
+        self._serve(cast("ServingFactory", self.factory).handler)
 
 
 class ServingFactory(ServerFactory):
     """A factory whose connections are each served by one coroutine."""
 
     def __init__(self, handler: StreamHandler, **options: object) -> None:
-        super().__init__(ServerStream, **options)
+        super().__init__(ServerStream, **options)  # type: ignore[arg-type]
         self.handler = handler
 
 
@@ -99,7 +87,7 @@ class Serving:
         self._url = url
         self._tls = tls
         self._server: asyncio.Server | None = None
-        self._ending: asyncio.Future[object] | None = None
+        self._ending: asyncio.Future[list[ServerProtocol]] | None = None
 
     @property
     def sockets(self) -> tuple[object, ...]:

@@ -10,18 +10,21 @@ import asyncio
 import time
 import traceback
 from collections.abc import Callable
-from typing import cast
-from weakref import WeakKeyDictionary
+from functools import partial
+from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from txaio import aio
 
 from wsfactory.factory import SharedFactory
 from wsfactory.flavour import Flavour, Future
 from wsfactory.session import Session
-from wsfactory.sockets import kernel_unsent, set_tcp_options
+from wsfactory.sockets import kernel_unsent, reset_on_close, set_tcp_options
 from wsfactory.timing import Wheel
 
-__all__ = ["AsyncioProtocol", "Wire", "flavour_for"]
+__all__ = ["AsyncioProtocol", "LoopFactory", "Wire", "flavour_for"]
+
+SessionT = TypeVar("SessionT", bound=Session)
 
 
 class Wire:
@@ -76,6 +79,7 @@ class Wire:
 
     def abort(self) -> None:
         """End it now."""
+        reset_on_close(self._transport.get_extra_info("socket"))
         self._transport.abort()
 
     def unsent(self) -> int:
@@ -128,7 +132,7 @@ class AsyncioProtocol(Session, asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """The peer shut down its sending side; True: the transport stays open until we end it."""
-        self._wire.eof()
+        cast("Wire", self._wire).eof()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -236,23 +240,41 @@ class AsyncioLog:
         self.error(text + "\n{traceback}", traceback="".join(traceback.format_exception(error)), **fields)
 
 
-_FLAVOURS: WeakKeyDictionary[asyncio.AbstractEventLoop, Flavour] = WeakKeyDictionary()
+# By the loop's id: a wheel holds its loop, so that no other has the same id while the wheel is there.
+_WHEELS: WeakValueDictionary[int, Wheel] = WeakValueDictionary()
 _BUFFERS: WeakKeyDictionary[Wheel, memoryview] = WeakKeyDictionary()
 
 
-def flavour_for(loop: asyncio.AbstractEventLoop | None) -> Flavour:
-    """Return what all connections on *loop* (None: the running one) share."""
-    loop = loop or asyncio.get_running_loop()
-    flavour = _FLAVOURS.get(loop)
-    if flavour is None:
-        flavour = _FLAVOURS[loop] = _make_flavour(loop)
-    return flavour
+class LoopFactory(SharedFactory[SessionT]):
+    """A factory that belongs to a loop, at the latest when it makes its first connection."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None, **shared: Any) -> None:
+        super().__init__(**shared)
+        self.loop = loop
+        self._joined: asyncio.AbstractEventLoop | None = None
+
+    def __call__(self) -> SessionT:
+        """Return a new protocol that belongs to this factory."""
+        return self._new_session()
+
+    def _new_session(self) -> SessionT:
+        self._join_loop()
+        return super()._new_session()
+
+    def _join_loop(self) -> None:
+        loop = self.loop or asyncio.get_running_loop()
+        if self._joined is not loop:
+            self._joined = loop
+            self.flavour = flavour_for(loop)
 
 
-def _make_flavour(loop: asyncio.AbstractEventLoop) -> Flavour:
+def flavour_for(loop: asyncio.AbstractEventLoop) -> Flavour:
+    """Return what all connections of a factory on *loop* share; the wheel is that of all factories."""
     log = AsyncioLog()
-    # uvloop's time() stands still while a callback runs, and counts in milliseconds.
-    wheel = Wheel(time.monotonic, loop.call_later, lambda error: log.failure("a deadline raised", error))
+    wheel = _WHEELS.get(id(loop))
+    if wheel is None:
+        # uvloop's time() stands still while a callback runs, and counts in milliseconds.
+        wheel = _WHEELS[id(loop)] = Wheel(time.monotonic, loop.call_later, partial(log.failure, "a deadline raised"))
     return Flavour("asyncio", wheel, AsyncioFutures(loop), log, loop.call_soon)
 
 

@@ -19,18 +19,20 @@ async def open_tunnel(
     proxy: ProxyURL,
     proxy_tls: ssl.SSLContext | None,
     protocol: asyncio.BaseProtocol,
-    tls: ssl.SSLContext | None,
-    deadlines: dict[str, Any],
+    secure: dict[str, Any],
 ) -> None:
-    """Connect *protocol* to *url* through *proxy*, with *tls* inside the tunnel.  Raises ``ConnectError``."""
+    """Connect *protocol* to *url* through *proxy*; *secure* are the arguments of TLS inside the tunnel, if there is any.
+
+    Raises ``ConnectError``.
+    """
     loop = asyncio.get_running_loop()
     transport, tunnel = await loop.create_connection(
         lambda: _Tunnel(proxy_request(url, proxy)), proxy.host, proxy.port, ssl=proxy_tls
     )
     try:
         rest = await tunnel.stands
-        if tls is not None:
-            inner = await loop.start_tls(transport, protocol, tls, server_hostname=url.host, **deadlines)
+        if secure:
+            inner = await loop.start_tls(transport, protocol, secure.pop("ssl"), **secure)
             if inner is None:
                 raise ConnectError("the connection was lost during TLS")
             protocol.connection_made(inner)

@@ -55,14 +55,14 @@ class ServerFactory(SharedFactory[ServerProtocol], twisted_protocol.ServerFactor
         """Return a new protocol that belongs to this factory."""
         return self._new_session()
 
-    def shutdown(self, code: int = 1001, timeout: float | None = 20.0) -> Deferred[object]:
+    def shutdown(self, code: int = 1001, timeout: float | None = 20.0) -> Deferred[list[ServerProtocol]]:
         """Close the ports that ``listen`` opened, then every connection; see ``SharedFactory.shutdown``."""
         ports, self._ports = self._ports, []
         closed = DeferredList([maybeDeferred(port.stopListening) for port in ports], consumeErrors=True)
-        return Deferred.fromCoroutine(_both(closed, cast("Deferred[object]", super().shutdown(code, timeout))))
+        return Deferred.fromCoroutine(_both(closed, super().shutdown(code, timeout)))
 
 
-async def _both(first: Awaitable[object], then: Awaitable[object]) -> object:
+async def _both(first: Awaitable[object], then: Awaitable[list[ServerProtocol]]) -> list[ServerProtocol]:
     await first
     return await then
 
