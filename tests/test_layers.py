@@ -25,6 +25,7 @@ LAYERS = (
     {
         "wsfactory",
         "wsfactory.session",
+        "wsfactory.conversation",
         "wsfactory.factory",
         "wsfactory.opening",
         "wsfactory.dialing",

@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Self, cast
 
 from wsfactory.callbacks import call
+from wsfactory.conversation import Conversation
 from wsfactory.errors import ConnectionClosed, InvalidState
-from wsfactory.session import Conversation, Payload, Session
+from wsfactory.session import Payload, Session
 
 if TYPE_CHECKING:
     from wsfactory.factory import SharedFactory
