@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_twisted
-from twisted.logger import ILogObserver, globalLogPublisher
+from twisted.logger import ILogObserver, eventAsText, globalLogPublisher
 from zope.interface import implementer
 
 pytest.register_assert_rewrite("scenarios", "peering")
@@ -70,16 +72,10 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture
 def logged() -> Iterator[list[dict[str, Any]]]:
-    """Return the list of everything that is logged during a test."""
+    """Return the list of everything that is logged during a test, by either framework, as events of twisted.logger."""
     events: list[dict[str, Any]] = []
-
-    @implementer(ILogObserver)
-    def observe(event: dict[str, Any]) -> None:
-        events.append(event)
-
-    globalLogPublisher.addObserver(observe)
-    yield events
-    globalLogPublisher.removeObserver(observe)
+    with observed(events.append):
+        yield events
 
 
 @pytest.fixture(autouse=True)
@@ -87,12 +83,45 @@ def nothing_raised() -> Iterator[None]:
     """Fail the test where an exception was logged that none of its callbacks raised on purpose."""
     failures: list[str] = []
 
-    @implementer(ILogObserver)
     def observe(event: dict[str, Any]) -> None:
         if "log_failure" in event and "on purpose" not in str(event["log_failure"].value):
             failures.append(event["log_failure"].getTraceback())
+        elif "on purpose" not in event.get("traceback", "on purpose"):
+            failures.append(eventAsText(event))
 
-    globalLogPublisher.addObserver(observe)
-    yield
-    globalLogPublisher.removeObserver(observe)
+    with observed(observe):
+        yield
     assert not failures, "\n".join(failures)
+
+
+@contextmanager
+def observed(observe: Callable[[dict[str, Any]], object]) -> Iterator[None]:
+    """Have *observe* called with each event of twisted.logger, and each record of the standard library's logging."""
+
+    @implementer(ILogObserver)
+    def observe_event(event: dict[str, Any]) -> None:
+        observe(event)
+
+    root, bridge = logging.getLogger(), _Bridge(observe)
+    level_before = root.level
+    globalLogPublisher.addObserver(observe_event)
+    root.addHandler(bridge)
+    root.setLevel(logging.INFO)
+    yield
+    root.setLevel(level_before)
+    root.removeHandler(bridge)
+    globalLogPublisher.removeObserver(observe_event)
+
+
+class _Bridge(logging.Handler):
+    """Turns a record into an event."""
+
+    def __init__(self, observe: Callable[[dict[str, Any]], object]) -> None:
+        super().__init__()
+        self._observe = observe
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event: dict[str, Any] = {"log_format": "{text}", "text": record.getMessage(), "log_namespace": record.name}
+        if record.exc_info:
+            event["traceback"] = logging.Formatter().formatException(record.exc_info)
+        self._observe(event)

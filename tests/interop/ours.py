@@ -7,8 +7,9 @@ the flavour's own base.  Everything that happens lands in DeferredQueues, for th
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredQueue, maybeDeferred
 from waiting import within
@@ -26,6 +27,8 @@ __all__ = ["FLAVOURS", "End", "Listening", "OnAsyncio", "OnTwisted", "Ours", "Re
 # A safety net: stopping takes no time, unless a connection is lost track of.
 STOP_SECONDS = 5.0
 
+Result = TypeVar("Result")
+
 
 class End(NamedTuple):
     """What onClose was called with."""
@@ -39,6 +42,7 @@ class Recorder(Session):
     """Puts down what happens to a connection."""
 
     opens: DeferredQueue[Recorder]
+    ours: Ours
 
     def __init__(self) -> None:
         self.messages: DeferredQueue[tuple[bytes, bool]] = DeferredQueue()
@@ -78,11 +82,26 @@ class OnTwisted:
         self._factories: list[ServerFactory | ClientFactory] = []
         self._ports: list[Any] = []
 
+    @staticmethod
+    def native(deferred: Deferred[Result]) -> Awaitable[Result]:
+        """Return what a behaviour's coroutine can await of *deferred*."""
+        return deferred
+
+    @staticmethod
+    def spawn(coroutine: Coroutine[Any, Any, Any]) -> object:
+        """Run a behaviour's *coroutine* beside everything else."""
+        return Deferred.fromCoroutine(coroutine)
+
+    @staticmethod
+    def waited(awaitable: Any) -> Deferred[Any]:
+        """Return what a test can await of an awaitable of ours, like ``drain()`` or ``shutdown()``."""
+        return awaitable  # type: ignore[no-any-return]
+
     async def listen(
         self, behaviour: type[Recorder] = Recorder, *, certificate: Certificate | None = None, **options: Any
     ) -> Listening:
         """Listen on a free port; TLS with *certificate*."""
-        protocol, opens = _mixed(behaviour, ServerProtocol)
+        protocol, opens = _mixed(self, behaviour, ServerProtocol)
         factory = ServerFactory(protocol, **options)
         scheme, tls = ("ws", None) if certificate is None else ("wss", certificate.for_twisted())
         port: Any = await listen(f"{scheme}://127.0.0.1:0/", factory, tls=tls)
@@ -92,7 +111,7 @@ class OnTwisted:
 
     async def connect(self, url: str, behaviour: type[Recorder] = Recorder, **options: Any) -> Any:
         """Return an open connection to *url*."""
-        protocol, _ = _mixed(behaviour, ClientProtocol)
+        protocol, _ = _mixed(self, behaviour, ClientProtocol)
         factory = ClientFactory(url, protocol, **options)
         self._factories.append(factory)
         return await connect(url, factory)
@@ -104,8 +123,7 @@ class OnTwisted:
         for factory in self._factories:
             factory.shutdown()
             # The second call aborts what the first has begun to close.
-            stopped: Any = factory.shutdown()
-            await within(STOP_SECONDS, stopped)
+            await within(STOP_SECONDS, self.waited(factory.shutdown()))
 
 
 class OnAsyncio:
@@ -115,24 +133,43 @@ class OnAsyncio:
         self._factories: list[Any] = []
         self._servers: list[asyncio.Server] = []
 
+    @staticmethod
+    def native(deferred: Deferred[Result]) -> Awaitable[Result]:
+        """Return what a behaviour's coroutine, which runs in a task, can await of *deferred*."""
+        return deferred.asFuture(asyncio.get_running_loop())
+
+    @staticmethod
+    def spawn(coroutine: Coroutine[Any, Any, Any]) -> object:
+        """Run a behaviour's *coroutine* beside everything else."""
+        return asyncio.get_running_loop().create_task(coroutine)
+
+    @staticmethod
+    def waited(awaitable: Any) -> Deferred[Any]:
+        """Return what a test, which runs in no task, can await of an awaitable of ours."""
+
+        async def waiting() -> Any:
+            return await awaitable
+
+        return Deferred.fromFuture(asyncio.ensure_future(waiting()))
+
     async def listen(
         self, behaviour: type[Recorder] = Recorder, *, certificate: Certificate | None = None, **options: Any
     ) -> Listening:
         """Listen on a free port; TLS with *certificate*."""
-        protocol, opens = _mixed(behaviour, aio.ServerProtocol)
+        protocol, opens = _mixed(self, behaviour, aio.ServerProtocol)
         factory = aio.ServerFactory(protocol, **options)
         scheme, tls = ("ws", None) if certificate is None else ("wss", certificate.for_asyncio())
-        server = await _deferred(aio.listen(f"{scheme}://127.0.0.1:0/", factory, tls=tls))
+        server = await self.waited(aio.listen(f"{scheme}://127.0.0.1:0/", factory, tls=tls))
         self._factories.append(factory)
         self._servers.append(server)
         return Listening(f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}/", opens, factory)
 
     async def connect(self, url: str, behaviour: type[Recorder] = Recorder, **options: Any) -> Any:
         """Return an open connection to *url*."""
-        protocol, _ = _mixed(behaviour, aio.ClientProtocol)
+        protocol, _ = _mixed(self, behaviour, aio.ClientProtocol)
         factory = aio.ClientFactory(url, protocol, **options)
         self._factories.append(factory)
-        return await _deferred(aio.connect(url, factory))
+        return await self.waited(aio.connect(url, factory))
 
     async def stop(self) -> None:
         """Close the ports and abort every connection that is left."""
@@ -141,16 +178,7 @@ class OnAsyncio:
         for factory in self._factories:
             factory.shutdown()
             # The second call aborts what the first has begun to close.
-            await within(STOP_SECONDS, _deferred(factory.shutdown()))
-
-
-def _deferred(awaitable: Any) -> Deferred[Any]:
-    """Return what an asyncio awaitable gives as something that a test on a reactor can await."""
-
-    async def waiting() -> Any:
-        return await awaitable
-
-    return Deferred.fromFuture(asyncio.ensure_future(waiting()))
+            await within(STOP_SECONDS, self.waited(factory.shutdown()))
 
 
 Ours = OnTwisted | OnAsyncio
@@ -167,6 +195,6 @@ def _flavours() -> dict[str, type[Ours]]:
 FLAVOURS = _flavours()
 
 
-def _mixed(behaviour: type[Recorder], base: type) -> tuple[Any, DeferredQueue[Any]]:
+def _mixed(ours: Ours, behaviour: type[Recorder], base: type) -> tuple[Any, DeferredQueue[Any]]:
     opens: DeferredQueue[Any] = DeferredQueue()
-    return type(behaviour.__name__, (behaviour, base), {"opens": opens}), opens
+    return type(behaviour.__name__, (behaviour, base), {"opens": opens, "ours": ours}), opens

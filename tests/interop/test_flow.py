@@ -35,7 +35,7 @@ class Slow(Recorder):
         self.at_work += 1
         self.most_at_work = max(self.most_at_work, self.at_work)
         self.most_waiting = max(self.most_waiting, self.factory.counters.messages_received - self.handled)
-        await deferLater(reactor, 0)
+        await self.ours.native(deferLater(reactor, 0))
         self.at_work -= 1
         self.handled += 1
         self.messages.put((payload, isBinary))
@@ -73,7 +73,7 @@ class Stuck(Recorder):
 
     async def onMessage(self, payload: bytes, isBinary: bool) -> None:
         self.messages.put((payload, isBinary))
-        await self.released
+        await self.ours.native(self.released)
 
 
 @on_reactor
@@ -114,7 +114,7 @@ class Streaming(Recorder):
 
     def onOpen(self) -> None:
         super().onOpen()
-        self.streaming = Deferred.fromCoroutine(self.stream())
+        self.streaming = self.ours.spawn(self.stream())
 
     async def stream(self) -> None:
         for _ in range(COUNT):

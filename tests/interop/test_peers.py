@@ -95,7 +95,7 @@ async def test_shutdown_closes_every_connection(ours: Ours, peers: Peers, peer: 
     sessions = [await listening.opens.get() for _ in clients]
     for session in sessions:
         session.sendMessage("the last")
-    aborted = await listening.factory.shutdown()
+    aborted = await ours.waited(listening.factory.shutdown())
 
     assert aborted == []
     for client in clients:

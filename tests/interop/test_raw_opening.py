@@ -338,7 +338,7 @@ async def test_a_client_that_does_not_finish_its_request_is_told_so(ours: Ours, 
     listening = await ours.listen(openHandshakeTimeout=SOON)
     head, _ = await in_thread(refused, listening.url, said)
 
-    await listening.factory.shutdown()
+    await ours.waited(listening.factory.shutdown())
 
     assert head.startswith("HTTP/1.1 408 ")
     assert listening.factory.counters.failed == {CloseCause.OPEN_TIMEOUT: 1}

@@ -137,7 +137,7 @@ async def test_a_client_without_tls_is_dropped(ours: Ours, authority: Authority,
             return peer.read_until_gone()
 
     assert not (await in_thread(conversation)).startswith(b"HTTP")
-    assert await listening.factory.shutdown() == []
+    assert await ours.waited(listening.factory.shutdown()) == []
 
 
 @on_reactor

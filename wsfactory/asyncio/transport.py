@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from txaio import aio
@@ -23,6 +23,9 @@ from wsfactory.sockets import kernel_unsent, reset_on_close, set_tcp_options
 from wsfactory.timing import Wheel
 
 __all__ = ["AsyncioProtocol", "LoopFactory", "Wire", "flavour_for"]
+
+# A TLS peer that has said nothing for so long has heard that it should not.
+LINGER_SECONDS: Final = 1.0
 
 SessionT = TypeVar("SessionT", bound=Session)
 
@@ -66,16 +69,21 @@ class Wire:
         """Shut down our sending side once everything has left; close once the peer has, too."""
         if not self._finished:
             self._finish()
-        if self._eof or not self._half_closes:
+        if self._eof:
             self._transport.close()
 
     def _finish(self) -> None:
-        if not self._eof:
-            # Whatever had paused it: the peer's EOF has to be seen.
-            self.resume()
         self._finished = True
-        if self._half_closes and not self._eof and not self._transport.is_closing():
+        if self._eof or self._transport.is_closing():
+            return
+        # Whatever had paused it: the peer's EOF has to be seen.
+        self.resume()
+        if self._half_closes:
             self._transport.write_eof()
+        elif _may_say_more(self._session):
+            _Lingering(self._transport, self._session)
+        else:
+            self._transport.close()
 
     def abort(self) -> None:
         """End it now."""
@@ -95,6 +103,53 @@ class Wire:
             self._transport.close()
         else:
             self._session.eof_reached()
+
+
+def _may_say_more(session: Session) -> bool:
+    # RFC 6455 5.5.1: after its Close frame, the peer "MUST NOT send any more data frames".
+    conversation = session._conversation
+    return conversation is None or conversation.connection.close_info.remoteCode is None
+
+
+class _Lingering(asyncio.BufferedProtocol):
+    """Discards what comes, and closes a TLS transport once nothing comes any more.
+
+    asyncio's TLS cannot be shut down in one direction: what comes behind our close_notify resets the connection, and
+    a peer that is still sending would never read why we closed.  The session's own deadline bounds this.
+    """
+
+    __slots__ = ("_protocol", "_quiet", "_seconds", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, session: Session) -> None:
+        self._transport = transport
+        self._protocol = cast("AsyncioProtocol", session)
+        closing = session._options.closeHandshakeTimeout
+        self._seconds = LINGER_SECONDS if closing is None else min(LINGER_SECONDS, closing / 4)
+        self._quiet = session._flavour.wheel.after(self._seconds, transport.close)
+        transport.set_protocol(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where to read."""
+        return self._protocol.get_buffer(sizehint)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """The peer is still sending."""
+        self._quiet.cancel()
+        self._quiet = self._protocol._flavour.wheel.after(self._seconds, self._transport.close)
+
+    def eof_received(self) -> None:
+        """The peer sent close_notify: the transport closes by itself."""
+
+    def pause_writing(self) -> None:
+        """Nothing more is written."""
+
+    def resume_writing(self) -> None:
+        """Nothing more is written."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """TCP is gone."""
+        self._quiet.cancel()
+        self._protocol.connection_lost(exc)
 
 
 class AsyncioProtocol(Session, asyncio.BufferedProtocol):
