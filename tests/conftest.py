@@ -1,6 +1,7 @@
 """What every test run does: says which build is tested, and refuses to test another than the one asked for.
 
 ``--slow`` runs the tests marked slow too.  ``WSFACTORY_EXPECT=compiled|pure`` names the build that must be installed.
+``WSFACTORY_LOOP=uvloop`` has asyncio, and Twisted's reactor on it (``--reactor=asyncio``), run on uvloop.
 """
 
 from __future__ import annotations
@@ -15,6 +16,15 @@ import wsfactory
 BUILD = "compiled" if wsfactory.COMPILED else "pure"
 CHECKOUT = Path(__file__).parent.parent
 EXPECT = "WSFACTORY_EXPECT"
+LOOP = os.environ.get("WSFACTORY_LOOP")
+
+if LOOP == "uvloop":
+    # Before pytest-twisted installs the reactor: with --reactor=asyncio it runs on whatever loop is made here.
+    import asyncio
+
+    import uvloop
+
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,7 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_report_header() -> str:
     """Say what is tested."""
-    return f"wsfactory: {BUILD} build, COMPILED={wsfactory.COMPILED}, {wsfactory.__file__}"
+    return f"wsfactory: {BUILD} build, COMPILED={wsfactory.COMPILED}, {wsfactory.__file__}; loop: {LOOP or 'asyncio'}"
 
 
 def pytest_sessionstart() -> None:

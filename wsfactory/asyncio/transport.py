@@ -33,12 +33,13 @@ SessionT = TypeVar("SessionT", bound=Session)
 class Wire:
     """One asyncio transport, as a session sees it."""
 
-    __slots__ = ("_eof", "_finished", "_half_closes", "_session", "_transport")
+    __slots__ = ("_eof", "_finished", "_full", "_half_closes", "_session", "_transport")
 
     def __init__(self, transport: asyncio.Transport, session: Session) -> None:
         self._transport = transport
         self._session = session
         self._half_closes = transport.can_write_eof()
+        self._full = False
         self._finished = False
         self._eof = False
         self._set_options(session)
@@ -52,8 +53,12 @@ class Wire:
 
     def write(self, chunks: list[bytes]) -> bool:
         """Send; True: there is room for more."""
-        self._transport.write(chunks[0] if len(chunks) == 1 else b"".join(chunks))
-        return not self._transport.get_write_buffer_size()
+        transport = self._transport
+        if transport.is_closing():
+            return True
+        transport.write(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        self._full = bool(transport.get_write_buffer_size())
+        return not self._full
 
     def pause(self) -> None:
         """Stop reading."""
@@ -70,7 +75,7 @@ class Wire:
         if not self._finished:
             self._finish()
         if self._eof:
-            self._transport.close()
+            self._close()
 
     def _finish(self) -> None:
         self._finished = True
@@ -83,6 +88,11 @@ class Wire:
         elif _may_say_more(self._session):
             _Lingering(self._transport, self._session)
         else:
+            self._close()
+
+    def _close(self) -> None:
+        # A second close() makes asyncio's TLS transports unusable.
+        if not self._transport.is_closing():
             self._transport.close()
 
     def abort(self) -> None:
@@ -100,9 +110,15 @@ class Wire:
         """The peer shut down its sending side."""
         self._eof = True
         if self._finished:
-            self._transport.close()
+            self._close()
         else:
             self._session.eof_reached()
+
+    def writable(self) -> None:
+        """Everything has left; with TLS it is also said of nothing, and amid a write."""
+        if self._full:
+            self._full = False
+            self._session.writable()
 
 
 def _may_say_more(session: Session) -> bool:
@@ -125,7 +141,7 @@ class _Lingering(asyncio.BufferedProtocol):
         self._protocol = cast("AsyncioProtocol", session)
         closing = session._options.closeHandshakeTimeout
         self._seconds = LINGER_SECONDS if closing is None else min(LINGER_SECONDS, closing / 4)
-        self._quiet = session._flavour.wheel.after(self._seconds, transport.close)
+        self._quiet = session._flavour.wheel.after(self._seconds, self._close)
         transport.set_protocol(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -135,7 +151,11 @@ class _Lingering(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """The peer is still sending."""
         self._quiet.cancel()
-        self._quiet = self._protocol._flavour.wheel.after(self._seconds, self._transport.close)
+        self._quiet = self._protocol._flavour.wheel.after(self._seconds, self._close)
+
+    def _close(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.close()
 
     def eof_received(self) -> None:
         """The peer sent close_notify: the transport closes by itself."""
@@ -183,7 +203,7 @@ class AsyncioProtocol(Session, asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         """Everything has left."""
-        self.writable()
+        cast("Wire", self._wire).writable()
 
     def eof_received(self) -> bool:
         """The peer shut down its sending side; True: the transport stays open until we end it."""
@@ -243,6 +263,9 @@ class AsyncioFutures:
         """Return the future behind what a callback returned; a coroutine becomes a task."""
         if isinstance(result, asyncio.Future):
             return result
+        if hasattr(result, "asFuture"):
+            # A Deferred, on the reactor that runs on this loop.
+            return cast("asyncio.Future[object]", result.asFuture(self._loop))
         if not hasattr(result, "__await__"):
             return None
         task = self._loop.create_task(result if asyncio.iscoroutine(result) else _awaited(result))
