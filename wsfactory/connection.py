@@ -228,13 +228,15 @@ class Connection:
 
     @property
     def close_info(self) -> CloseInfo:
-        """How the connection ended, or is about to."""
-        local = (self._local or (None, "")) if self._said else (None, "")
+        """How the connection ended, or, while it is closing, how it is about to: as if the peer agreed."""
+        is_ending = self.state is not State.CLOSED and not self._broken_off
+        local = (self._local or (None, "")) if self._said or is_ending else (None, "")
         remote = self._remote or (None, "")
+        code, reason = remote if self._remote else local if is_ending else (None, self._reason)
         return CloseInfo(
             wasClean=self._is_clean(),
-            code=remote[0] or int(CloseCode.ABNORMAL),
-            reason=remote[1] if self._remote else self._reason,
+            code=code or int(CloseCode.ABNORMAL),
+            reason=reason,
             cause=self._cause or CloseCause.CONNECTION_LOST,
             begunBy=self._begun_by,
             localCode=local[0],

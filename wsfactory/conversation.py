@@ -42,6 +42,7 @@ class Conversation:
         "_agenda",
         "_closing",
         "_drains",
+        "_ended",
         "_flavour",
         "_greeting",
         "_handling",
@@ -66,6 +67,7 @@ class Conversation:
         self._drains: list[Future] | None = None
         self._round_trips: RoundTrips | None = None
         self._greeting = True
+        self._ended = False
         self._handling = 0
         # The Pings whose onPing is under way.
         self.answering: list[bytes] | None = None
@@ -93,7 +95,7 @@ class Conversation:
         self.inbox.release()
 
     def _greeting_failed(self, error: BaseException) -> None:
-        self._application_failed("onOpen", error)
+        self.application_failed("onOpen", error)
         self._greeted()
 
     def receive(self, data: bytes) -> None:
@@ -209,7 +211,7 @@ class Conversation:
         try:
             result = self._session.onMessage(payload, is_binary)
         except Exception as error:
-            self._application_failed("onMessage", error)
+            self.application_failed("onMessage", error)
             return None
         return None if result is None else self._flavour.futures.from_result(result)
 
@@ -224,7 +226,7 @@ class Conversation:
             done()
 
         def failed(error: BaseException) -> None:
-            self._application_failed("onMessage", error)
+            self.application_failed("onMessage", error)
             finished()
 
         self._flavour.futures.watch(future, finished, failed)
@@ -252,7 +254,8 @@ class Conversation:
 
     def inbox_empty(self) -> None:
         """Everything is handled: if TCP is gone, too, it is over."""
-        if self.connection.state is State.CLOSED and not self._greeting and self._session.closeInfo is None:
+        if self.connection.state is State.CLOSED and not self._greeting and not self._ended:
+            self._ended = True
             self._unwatch_application()
             self._session._ended(self.connection.close_info, tell=True)
 
@@ -301,7 +304,7 @@ class Conversation:
         if self._round_trips is not None:
             self._round_trips.reject(error)
 
-    def _application_failed(self, name: str, error: BaseException) -> None:
+    def application_failed(self, name: str, error: BaseException) -> None:
         """A callback raised: log it, close with 1011, hand out nothing more."""
         is_open = self.connection.state is State.OPEN
         # Whoever answers on what is closing anyway has done nothing wrong.

@@ -58,10 +58,9 @@ async def _attempt(
     except BaseException:
         # Cancelled, or failed: whichever it was, nothing goes on in its name.
         session.dropConnection(abort=True)
-        raise
-    finally:
         for future in dialling:
             futures.cancel(future)
+        raise
 
 
 async def _connect(dial: Dial[SessionT], details: Connecting, session: SessionT) -> None:

@@ -1,7 +1,7 @@
 """The coroutine API: a connection that is awaited instead of called back.
 
-``Stream`` is a session whose application is ``recv``: a message counts in the bounded inbox until ``recv`` takes it, so a
-slow reader holds its peer back exactly as a slow ``onMessage`` does.  It awaits the futures of the framework it runs on.
+``Stream`` is a session whose application is ``recv``: a message counts in the bounded inbox until ``recv`` takes it, so
+that a slow reader holds its peer back as a slow ``onMessage`` does.  It awaits the futures of the framework it runs on.
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ from wsfactory.errors import ConnectionClosed, InvalidState
 from wsfactory.session import Payload, Session
 
 if TYPE_CHECKING:
+    from wsfactory.events import CloseInfo
     from wsfactory.factory import SharedFactory
     from wsfactory.flavour import Future, Transport
 
 __all__ = ["STREAM_SLOTS", "Stream", "StreamHandler"]
 
-STREAM_SLOTS = ("_arrival", "_gone", "_next", "_serving", "_taken")
+STREAM_SLOTS = ("_arrival", "_gone", "_next", "_service", "_taken")
 
 StreamHandler = Callable[["Stream"], Awaitable[object]]
-
-_UNTAKEN = "a message that recv has yet to take"
 
 
 class Stream(Session):
@@ -37,12 +36,12 @@ class Stream(Session):
     _arrival: Future | None
     _gone: list[Future]
     _next: tuple[bytes, bool] | None
-    _serving: Future | None
+    _service: Service | None
     _taken: Callable[[], None] | None
 
     def _adopt(self, factory: SharedFactory[Session]) -> None:
         super()._adopt(factory)
-        self._next = self._taken = self._arrival = self._serving = None
+        self._next = self._taken = self._arrival = self._service = None
         self._gone = []
 
     async def recv(self) -> str | bytes:
@@ -51,20 +50,24 @@ class Stream(Session):
         Raises ``ConnectionClosed`` (with ``closeInfo``) once the connection is closing and what had arrived was taken.
         Cancelling it loses no message.  One at a time: a second one waiting raises ``InvalidState``.
         """
-        futures = self._flavour.futures
-        if self._arrival is not None and not futures.has_ended(self._arrival):
-            raise InvalidState("another coroutine waits in recv() of this connection")
         while self._next is None:
-            if not self.isOpen:
-                raise self._not_open()
-            arrival = self._arrival = futures.create()
-            try:
-                await cast("Awaitable[None]", arrival)
-            finally:
-                if self._arrival is arrival:
-                    self._arrival = None
+            await self._wait_for_arrival()
         payload, is_binary = self._take(self._next)
         return payload if is_binary else str(payload, "utf-8")
+
+    async def _wait_for_arrival(self) -> None:
+        futures = self._flavour.futures
+        if not self.isOpen:
+            raise self._not_open()
+        if self._arrival is not None and not futures.has_ended(self._arrival):
+            raise InvalidState("another coroutine waits in recv() of this connection")
+        arrival = self._arrival = futures.create()
+        try:
+            await cast("Awaitable[None]", arrival)
+        finally:
+            # One that was cancelled may find that another has begun to wait meanwhile.
+            if self._arrival is arrival:
+                self._arrival = None
 
     def __aiter__(self) -> Self:
         return self
@@ -74,6 +77,12 @@ class Stream(Session):
             return await self.recv()
         except ConnectionClosed:
             raise StopAsyncIteration from None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def send(self, message: Payload | str) -> None:
         """Send one message, str as text, bytes as binary; waits while the send buffer is above its mark.
@@ -87,15 +96,17 @@ class Stream(Session):
     async def close(self, code: int | None = 1000, reason: str = "") -> None:
         """Close, and wait until the connection is gone; messages that were not taken are dropped.
 
-        Raises ``ValueError`` for a code that may not be sent.
+        Nothing but the wait happens once closing has begun.  Raises ``ValueError`` for a code that may not be sent.
         """
-        if self._conversation is not None:
+        if self._conversation is None:
+            self.dropConnection()
+        else:
             self.sendClose(code, reason)
             self._drop_messages()
         await self.wait_closed()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is gone, and what had arrived was taken."""
+        """Wait until the connection is gone; ``closeInfo`` then says how, and ``recv`` still gives what had arrived."""
         if self.closeInfo is None:
             gone = self._flavour.futures.create()
             self._gone.append(gone)
@@ -106,9 +117,9 @@ class Stream(Session):
     def _converse(self, wire: Transport) -> Conversation:
         return StreamConversation(self, wire)
 
-    def _arrived(self, payload: bytes, is_binary: bool, taken: Callable[[], None]) -> None:
+    def _arrived(self, message: tuple[bytes, bool], taken: Callable[[], None]) -> None:
         """A message waits; *taken* says that it does no longer."""
-        self._next = payload, is_binary
+        self._next = message
         self._taken = taken
         self._wake()
 
@@ -128,64 +139,106 @@ class Stream(Session):
         if self._arrival is not None:
             self._flavour.futures.resolve(self._arrival)
 
-    def onClose(self, wasClean: bool, code: int, reason: str) -> None:
+    # The end.
+
+    def _is_gone(self, info: CloseInfo) -> None:
+        """TCP is gone; what had arrived may still be waiting."""
+        self.closeInfo = info
         self._wake()
         gone, self._gone = self._gone, []
         for future in gone:
             self._flavour.futures.resolve(future)
 
+    def _ended(self, info: CloseInfo, tell: bool) -> None:
+        super()._ended(info, tell)
+        self._is_gone(info)
+
+    def onClose(self, wasClean: bool, code: int, reason: str) -> object:
+        """Everything is over once the handler is, where there is one."""
+        return self._service.end() if self._service is not None else None
+
     # A server's side: one coroutine serves the connection.
 
     def _serve(self, handler: StreamHandler) -> None:
         """Run *handler*; the connection closes with it: 1000 when it returns, 1011 when it raises."""
-        self._serving = call(
-            self._flavour.futures, handler, self, done=lambda _: self._served(), failed=self._serving_failed
-        )
-
-    def _served(self) -> None:
-        self._serving = None
-        if self.isOpen:
-            self.sendClose()
-        self._drop_messages()
-
-    def _serving_failed(self, error: BaseException) -> None:
-        self._serving = None
-        if self._conversation is not None:
-            self._conversation._application_failed("the handler", error)
-        self._drop_messages()
+        self._service = Service(self)
+        self._service.run(handler)
 
     def _cut_short(self) -> None:
         super()._cut_short()
-        if self._serving is not None:
-            self._flavour.futures.cancel(self._serving)
+        if self._service is not None:
+            self._service.cut_short()
+
+
+class Service:
+    """One handler at work on one connection."""
+
+    __slots__ = ("_cut", "_end", "_over", "_stream", "_work")
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._work: Future | None = None
+        self._end: Future | None = None
+        self._over = self._cut = False
+
+    def run(self, handler: StreamHandler) -> None:
+        """Begin."""
+        futures = self._stream._flavour.futures
+        self._work = call(futures, handler, self._stream, done=self._done, failed=self._failed)
+
+    def end(self) -> Future | None:
+        """Return a future that is done once the handler is; None: it is."""
+        if not self._over:
+            self._end = self._stream._flavour.futures.create()
+        return self._end
+
+    def cut_short(self) -> None:
+        """Cancel it; it has been asked before, by the end of its connection."""
+        self._cut = True
+        if not self._over and self._work is not None:
+            self._stream._flavour.futures.cancel(self._work)
+
+    def _done(self, _: object) -> None:
+        if self._stream.isOpen:
+            self._stream.sendClose()
+        self._finish()
+
+    def _failed(self, error: BaseException) -> None:
+        if not self._cut and self._stream._conversation is not None:
+            self._stream._conversation.application_failed("the handler", error)
+        self._finish()
+
+    def _finish(self) -> None:
+        self._over = True
+        self._stream._service = None
+        self._stream._drop_messages()
+        if self._end is not None:
+            self._stream._flavour.futures.resolve(self._end)
 
 
 class StreamConversation(Conversation):
     """An open connection whose application is ``recv``."""
 
-    __slots__ = ("_message", "_stream")
+    __slots__ = ("_stream",)
 
     def __init__(self, stream: Stream, wire: Transport) -> None:
         self._stream = stream
-        self._message = b"", False
         super().__init__(stream, wire)
 
     def handle(self, payload: bytes, is_binary: bool) -> Future | None:
-        self._message = payload, is_binary
-        return _UNTAKEN
+        """Take a message; the inbox passes it on to ``watch``, as what is waited for."""
+        return payload, is_binary
 
     def watch(self, future: Future, done: Callable[[], None]) -> None:
-        self._stream._arrived(*self._message, done)
+        """Call *done* once ``recv`` has taken it."""
+        self._stream._arrived(cast("tuple[bytes, bool]", future), done)
 
     def closing(self) -> None:
+        """Nobody need wait for a message that will not come."""
         super().closing()
         self.later(self._stream._wake)
 
     def lost(self, reason: str) -> None:
+        """TCP is gone: whoever waited for that goes on, whether everything was taken or not."""
         super().lost(reason)
-        self._stream._wake()
-
-    def inbox_empty(self) -> None:
-        # While somebody serves it the connection counts as there: what ends last is the handler.
-        if self._stream._serving is None:
-            super().inbox_empty()
+        self._stream._is_gone(self._stream.closeInfo or self.connection.close_info)
