@@ -6,61 +6,93 @@ All options but those in limits.py are the defaults.
 from __future__ import annotations
 
 import argparse
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 from urllib.parse import quote
 
 from limits import LARGEST_MESSAGE, MOST_FRAGMENTS
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorCore
-from twisted.internet.task import react
 
-from wsfactory.twisted import ClientFactory, ClientProtocol, connect
+OPTIONS = {"maxMessagePayloadSize": LARGEST_MESSAGE, "maxFragments": MOST_FRAGMENTS}
 
 
-class Case(ClientProtocol):
-    """Sends every message back; ``closed`` fires at the end."""
+class Case:
+    """Sends every message back, on any flavour; ``closed`` ends with the connection, ``last`` is what came last."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.closed: Deferred[None] = Deferred()
-        self.cases = 0
+    closed: Any
+    last = b""
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        self.sendMessage(payload, isBinary)
-
-    def onClose(self, wasClean: bool, code: int, reason: str) -> None:
-        self.closed.callback(None)
+        self.last = payload
+        self.sendMessage(payload, isBinary)  # type: ignore[attr-defined]
 
 
-class Count(Case):
-    """Is told how many cases there are."""
-
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        self.cases = int(payload)
+# Connects, and returns the connection when it is over.
+Run = Callable[[str], Awaitable[Case]]
 
 
-async def run_all(_reactor: IReactorCore, server: str, agent: str) -> None:
+async def run_all(run: Run, server: str, agent: str) -> None:
     """Run the cases one after the other, then have the server write its reports."""
-    count = await run(f"{server}getCaseCount", Count)
-    for number in range(1, count.cases + 1):
-        await run(f"{server}runCase?case={number}&agent={agent}", Case)
-    await run(f"{server}updateReports?agent={agent}", Case)
-
-
-async def run(url: str, protocol: type[Case]) -> Case:
-    """Return the connection to *url* when it is over."""
-    factory = ClientFactory(url, protocol, maxMessagePayloadSize=LARGEST_MESSAGE, maxFragments=MOST_FRAGMENTS)
-    connection = await connect(url, factory)
-    assert isinstance(connection, Case)
-    await connection.closed
-    return connection
+    count = await run(f"{server}getCaseCount")
+    for number in range(1, int(count.last) + 1):
+        await run(f"{server}runCase?case={number}&agent={agent}")
+    await run(f"{server}updateReports?agent={agent}")
 
 
 def run_twisted(server: str, agent: str) -> None:
     """Run the cases on Twisted."""
-    react(run_all, (server, quote(agent)))
+    from twisted.internet.defer import Deferred
+    from twisted.internet.task import react
+
+    from wsfactory.twisted import ClientFactory, ClientProtocol, connect
+
+    class Protocol(Case, ClientProtocol):
+        def __init__(self) -> None:
+            self.closed = Deferred()
+
+        def onClose(self, wasClean: bool, code: int, reason: str) -> None:
+            self.closed.callback(None)
+
+    async def run(url: str) -> Case:
+        connection: Any = await connect(url, ClientFactory(url, Protocol, **OPTIONS))
+        await connection.closed
+        return connection  # type: ignore[no-any-return]
+
+    react(lambda _: Deferred.fromCoroutine(run_all(run, server, quote(agent))))
 
 
-FLAVOURS = {"twisted": run_twisted}
+async def run_on_loop(server: str, agent: str) -> None:
+    """Run the cases on the running loop."""
+    from wsfactory.asyncio import ClientFactory, ClientProtocol, connect
+
+    class Protocol(Case, ClientProtocol):
+        def __init__(self) -> None:
+            self.closed = asyncio.Event()
+
+        def onClose(self, wasClean: bool, code: int, reason: str) -> None:
+            self.closed.set()
+
+    async def run(url: str) -> Case:
+        connection: Any = await connect(url, ClientFactory(url, Protocol, **OPTIONS))
+        await connection.closed.wait()
+        return connection  # type: ignore[no-any-return]
+
+    await run_all(run, server, quote(agent))
+
+
+def run_asyncio(server: str, agent: str) -> None:
+    """Run the cases on asyncio."""
+    asyncio.run(run_on_loop(server, agent))
+
+
+def run_uvloop(server: str, agent: str) -> None:
+    """Run the cases on uvloop."""
+    import uvloop
+
+    uvloop.run(run_on_loop(server, agent))
+
+
+FLAVOURS = {"twisted": run_twisted, "asyncio": run_asyncio, "uvloop": run_uvloop}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -1,6 +1,6 @@
 """Run the Autobahn|Testsuite against our server and our client, and say which cases were not OK.
 
-    python tests/conformance/run.py [--roles server,client] [--sections core] [--build compiled|pure]
+    python tests/conformance/run.py [--roles server,client] [--flavour twisted|asyncio|uvloop] [--sections core] [--build ...]
 
 The cases are dealt out to several fuzzers that run side by side, since most cases wait most of the time.  For the
 server's role each fuzzing client has an echo server of its own, for the client's role each fuzzing server a client.
@@ -27,6 +27,7 @@ from testsuite import ensure_environment, find_python27
 HERE = Path(__file__).parent
 FAILED, USAGE, SKIPPED = 1, 2, 77
 ROLES = ("server", "client")
+FLAVOURS = ("twisted", "asyncio", "uvloop")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sections", type=_words, default=["core"], help="as 1,6.4,9.1.2 or core, compression, all")
     parser.add_argument("--roles", type=_roles, default=ROLES, help="what of ours is tested: server,client")
-    parser.add_argument("--flavour", default="twisted", help="which flavour of ours: twisted")
+    parser.add_argument("--flavour", default="twisted", choices=FLAVOURS, help="which flavour of ours (twisted)")
     parser.add_argument("--build", choices=["compiled", "pure"], help="fail unless this build is installed")
     parser.add_argument("--shards", type=int, default=2, help="fuzzers side by side for each role (2)")
     parser.add_argument("--patience", type=float, default=1800.0, help="seconds until a fuzzer is given up (1800)")
