@@ -519,9 +519,21 @@ def test_one_that_is_under_way_is_refused_as_soon_as_it_can_be() -> None:
     assert end(waiting.one)[:3] == ("onClose", False, 1006)
 
 
-def test_one_that_has_not_asked_yet_is_told_at_once() -> None:
-    """A browser may hold such a connection ready: a shutdown does not wait for its deadline."""
+def test_one_that_has_not_said_anything_yet_is_aborted() -> None:
+    """A browser may hold such a connection ready, and not look at it: a shutdown does not wait for that."""
     one = alone(RecordingServer, opened=False)
+    one.session.factory.shutdown()
+    one.run()
+
+    assert one.wire.aborted
+    assert one.peer.received == b""
+    assert one.session.factory.counters.failed == {CloseCause.SHUTDOWN: 1}
+
+
+def test_one_that_has_not_asked_all_yet_is_told_at_once() -> None:
+    one = alone(RecordingServer, opened=False)
+    one.peer.send(b"GET / HT")
+    one.run()
     one.session.factory.shutdown()
     one.run()
     head = one.peer.head()

@@ -162,10 +162,11 @@ class Opening:
 class ServerOpening(Opening):
     """The server's side: a request is read, judged, shown to the application, answered."""
 
-    __slots__ = ("_reader", "_session")
+    __slots__ = ("_reader", "_session", "_silent")
 
     def __init__(self, session: ServerSession) -> None:
         self._session: ServerSession = session
+        self._silent = True
         self._reader: HeadReader[Request] | None = request_reader()
         super().__init__()
 
@@ -173,6 +174,7 @@ class ServerOpening(Opening):
         """Take bytes from the wire; once it is over they are discarded."""
         if self._over is not None:
             return
+        self._silent = False
         if self._reader is None:
             self._keep(data)
             return
@@ -268,7 +270,11 @@ class ServerOpening(Opening):
 
     def shut_down(self) -> None:
         """The factory shuts down: whoever has not sent a request yet need not; what is being asked is refused later."""
-        if self._reader is not None:
+        if self._silent:
+            # Browsers hold such connections ready, and would not even notice an answer.
+            self._ends(CloseCause.SHUTDOWN, "the factory is shutting down")
+            self._wire.abort()
+        elif self._reader is not None:
             self._refuse(_shutting_down())
 
     def drop(self) -> None:
