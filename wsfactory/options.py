@@ -144,7 +144,7 @@ class Options:
     maxFramePayloadSize: int = _option(0, _limit)
     maxFragments: int = _option(4096, _limit)
     autoFragmentSize: int = _option(0, _limit)
-    readLimit: int = _option(64 * KIB, _between(1024, None))
+    readLimit: int = _option(64 * KIB, _between(KIB, 64 * MIB))
     writeLimit: tuple[int, int] = _option((64 * KIB, 16 * KIB), _marks)
     maxSendBuffer: int = _option(0, _limit, built=False)
     slowConsumer: str = _option("close", _truth, built=False)
