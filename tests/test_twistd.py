@@ -38,6 +38,8 @@ class Process:
     def __init__(self, arguments: list[str], folder: Path, *, stdin: int | None = subprocess.PIPE) -> None:
         paths = [str(Path(wsfactory.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUTF8": "1"}
+        # A shell's background lets pytest, and its children, ignore Ctrl-C; what is caught here is not ignored there.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         self.child = subprocess.Popen(
             arguments,
             cwd=folder,
@@ -47,9 +49,8 @@ class Process:
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-            # pytest, started by a shell in the background, may ignore it; whoever tries Ctrl-C does not.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
         )
+        signal.signal(signal.SIGINT, before)
         self._guard = Timer(WAIT_SECONDS, self.child.kill)
         self._guard.start()
 
