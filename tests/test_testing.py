@@ -304,6 +304,18 @@ def test_time_passes_only_when_told_to() -> None:
     assert clock.seconds() == 5.9
 
 
+def test_calls_that_never_end_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def again() -> None:
+        clock.callLater(0, again)
+
+    monkeypatch.setattr("wsfactory.testing.MAX_STEPS", 100)
+    clock = Clock()
+    clock.callLater(1, again)
+
+    with pytest.raises(RuntimeError, match="rest"):
+        clock.advance(1)
+
+
 def test_bytes_move_between_two_calls_of_the_clock() -> None:
     pair = linked_pair(Echo)
     for delay in (1, 2):
