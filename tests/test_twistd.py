@@ -35,7 +35,9 @@ pytestmark = pytest.mark.skipif(not TWISTD.exists() or sys.platform == "win32", 
 class Process:
     """A child process that is not waited for without end."""
 
-    def __init__(self, arguments: list[str], folder: Path, *, stdin: int | None = subprocess.PIPE) -> None:
+    def __init__(
+        self, arguments: list[str], folder: Path, *, stdin: int | None = subprocess.PIPE, keeps: tuple[int, ...] = ()
+    ) -> None:
         paths = [str(Path(wsfactory.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUTF8": "1"}
         # A shell's background lets pytest, and its children, ignore Ctrl-C; what is caught here is not ignored there.
@@ -47,6 +49,7 @@ class Process:
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            pass_fds=keeps,
             text=True,
             encoding="utf-8",
         )
@@ -338,8 +341,14 @@ def test_a_daemon_that_cannot_start_tells_the_process_in_front_of_it(tmp_path: P
     """A SystemExit alone would let it wait for ever."""
     with taken_port() as taken:
         where = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
-        arguments = ("--pidfile=the.pid", "--logfile=the.log", "wsfactory", "--listen", where)
-        status, _out, err = run_twistd(tmp_path, *arguments)
+        arguments = ["--pidfile=the.pid", "--logfile=the.log", "wsfactory", "--listen", where]
+        # Whatever descends from the process keeps one end of the pipe: its other end tells when all have ended.
+        read_end, write_end = os.pipe()
+        process = Process([str(TWISTD), *arguments], tmp_path, keeps=(write_end,))
+        os.close(write_end)
+        status, _out, err = process.ends()
+        assert os.read(read_end, 1) == b""
+        os.close(read_end)
     log = (tmp_path / "the.log").read_text()
 
     assert status == 1
