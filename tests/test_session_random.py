@@ -40,7 +40,7 @@ OPTIONS: dict[str, Any] = {
     "maxQueueBytes": 100_000,
     "writeLimit": 5_000,
     "readLimit": 1024,
-    "closeHandshakeTimeout": 1000,
+    "closeHandshakeTimeout": 3,
 }
 
 

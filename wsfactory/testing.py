@@ -40,6 +40,7 @@ __all__ = [
     "Clock",
     "Frame",
     "Future",
+    "Futures",
     "Log",
     "Pair",
     "Peer",
@@ -141,6 +142,7 @@ class Link:
             self.clock.advance(max(0.0, self._next_call() - self.clock.seconds()))
             self.run()
         self.clock.advance(max(0.0, end - self.clock.seconds()))
+        self.run()
 
     def lose(self, reason: str = "the connection was lost") -> None:
         """End TCP under both sides; what is on its way is lost."""
@@ -753,7 +755,7 @@ async def _awaited(awaitable: Any) -> object:
 
 
 class Futures:
-    """``Future`` as flavour.Futures."""
+    """``Future`` as ``flavour.Futures``: what ties sessions to it."""
 
     def create(self, on_cancel: Callable[[], object] | None = None) -> Future:
         """Return a new one."""
