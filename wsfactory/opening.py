@@ -254,13 +254,17 @@ class ServerOpening(Opening):
         answer = handshake.sendable(error)
         if not self._ends(cause, str(answer)):
             return
-        log = self._session._flavour.log
-        (log.error if is_our_fault or answer is not error else log.info)(
-            "refused {peer} with {status}: {why}", peer=self._session.peer, status=answer.status, why=str(answer)
-        )
+        self._log(answer, is_our_fault or answer is not error)
         self._wire.write([handshake.refusal(answer)])
         self._cancel_pending()
         self._end_tcp()
+
+    def _log(self, answer: Refused, is_our_fault: bool) -> None:
+        log = self._session._flavour.log
+        text = "{verb} {peer} with {status}: {why}"
+        verb = "refused" if answer.status >= 400 else "answered"
+        peer = self._session.peer
+        (log.error if is_our_fault else log.info)(text, verb=verb, peer=peer, status=answer.status, why=str(answer))
 
     def _timed_out(self) -> None:
         # RFC 9110 15.5.9: "did not receive a complete request message within the time that it was prepared to wait"
