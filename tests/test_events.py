@@ -8,9 +8,9 @@ import pytest
 
 import wsfactory
 from wsfactory.connection import Connection
+from wsfactory.conversation import Conversation
 from wsfactory.events import CloseCause, CloseInfo, Owner
 from wsfactory.options import Options
-from wsfactory.session import Conversation
 
 
 def test_how_it_ended_cannot_be_changed() -> None:

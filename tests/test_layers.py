@@ -20,8 +20,15 @@ PACKAGE = ROOT / "wsfactory"
 # From the top down; within a layer imports must not go round in circles. "wsfactory" is the package's own __init__.
 LAYERS = (
     {"wsfactory.__main__"},
-    {"wsfactory.twisted", "wsfactory.asyncio", "wsfactory.testing"},
-    {"wsfactory", "wsfactory.session", "wsfactory.factory", "wsfactory.opening"},
+    {"wsfactory.twisted", "wsfactory.asyncio", "wsfactory.testing", "wsfactory._memory"},
+    {
+        "wsfactory",
+        "wsfactory.session",
+        "wsfactory.factory",
+        "wsfactory.conversation",
+        "wsfactory.opening",
+        "wsfactory.opening_server",
+    },
     {"wsfactory.inbox", "wsfactory.outbox", "wsfactory.keepalive", "wsfactory.reconnect", "wsfactory.callbacks"},
     {"wsfactory.connection"},
     {

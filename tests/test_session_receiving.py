@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 
-from wsfactory.events import CloseCause
 from wsfactory.testing import (
     Alone,
     Frame,
     Future,
-    Log,
     RecordingServer,
     ServerFactory,
     alone,
@@ -398,86 +396,3 @@ def test_a_slow_application_does_not_keep_the_close_from_being_read() -> None:
     assert answers == [close(1000)]
     assert before is not None
     assert one.session.calls[-1] == ("onClose", True, 1000, "")
-
-
-# An application that is stuck.
-
-
-def stuck_lines(one: Alone[Slow]) -> list[str]:
-    log = one.session.factory.flavour.log
-    assert isinstance(log, Log)
-    return [line for level, line in log.lines if level == "warn"]
-
-
-def test_a_message_that_is_handled_for_30_s_with_the_queue_full_is_logged_once() -> None:
-    one = slow(maxQueue=1)
-    one.exchange(text("a"), binary(bytes(PARKED)))
-    one.advance(29.9)
-    before = stuck_lines(one)
-    one.advance(0.2)
-    after = stuck_lines(one)
-    one.advance(1000)
-
-    assert before == []
-    assert len(after) == 1
-    assert "Slow: onMessage has been handling one message for 30 s" in after[0]
-    assert stuck_lines(one) == after
-
-
-def test_messages_that_each_take_less_are_not_logged() -> None:
-    """However long the queue stays full."""
-    one = slow(maxQueue=3)
-    one.exchange(*[binary(bytes(PARKED))] * 4)
-    for _ in range(2):
-        one.advance(29)
-        one.session.end()
-    still_full = one.wire.paused
-    one.advance(29)
-
-    assert still_full
-    assert stuck_lines(one) == []
-
-
-def test_the_time_of_each_message_counts_by_itself() -> None:
-    one = slow(maxQueue=3)
-    one.exchange(*[binary(bytes(PARKED))] * 4)
-    one.advance(20)
-    one.session.end()
-    one.advance(29.9)
-    before = stuck_lines(one)
-    one.advance(0.2)
-
-    assert before == []
-    assert len(stuck_lines(one)) == 1
-
-
-def test_a_pause_of_the_application_is_no_fault_of_it() -> None:
-    one = slow(maxQueue=1)
-    one.session.pauseReceiving()
-    one.exchange(text("a"), binary(bytes(PARKED)))
-    full = one.wire.paused
-    one.advance(100)
-
-    assert full
-    assert stuck_lines(one) == []
-
-
-def test_a_long_time_with_room_in_the_queue_is_not_logged() -> None:
-    one = slow()
-    one.exchange(text("a"))
-    one.advance(100)
-
-    assert stuck_lines(one) == []
-
-
-def test_onclose_after_a_loss_with_everything_stuck() -> None:
-    one = slow(maxQueue=1)
-    one.exchange(text("a"), binary(bytes(PARKED)), text("b"))
-    one.lose("gone")
-    for _ in range(3):
-        one.session.end()
-
-    assert one.session.calls[-1] == ("onClose", False, 1006, "gone")
-    assert one.session.closeInfo is not None
-    assert one.session.closeInfo.cause is CloseCause.CONNECTION_LOST
-    assert one.clock.getDelayedCalls() == []

@@ -1,0 +1,297 @@
+"""An open connection between its codec, its two queues and its application.
+
+``connection.py``, ``inbox.py`` and ``outbox.py`` report here; the callbacks of one ``Session`` are called from here, in
+their order: no message before onOpen is done, onClose once and last.  No socket, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from wsfactory.callbacks import call
+from wsfactory.connection import Connection, State
+from wsfactory.errors import ConnectionClosed
+from wsfactory.events import CloseCause
+from wsfactory.frames import CloseCode, Opcode
+from wsfactory.inbox import Inbox
+from wsfactory.outbox import Outbox
+from wsfactory.timing import Deadline, ProgressDeadline
+
+if TYPE_CHECKING:
+    from wsfactory.flavour import Future, Transport
+    from wsfactory.session import Session
+
+__all__ = ["Conversation"]
+
+# A message that is handled for this long while the queue is full is worth a line in the log.
+SLOW_APPLICATION_SECONDS = 30.0
+
+
+class Conversation:
+    """An open connection, between its codec, its two queues and the application.
+
+    Connection, inbox and outbox report to it; it belongs to one ``Session``, whose callbacks it calls, and keeps those
+    names of theirs away from the users' own.
+    """
+
+    __slots__ = (
+        "_agenda",
+        "_closing",
+        "_drains",
+        "_flavour",
+        "_greeting",
+        "_handling",
+        "_session",
+        "_slow",
+        "_wire",
+        "answering",
+        "connection",
+        "inbox",
+        "outbox",
+    )
+
+    def __init__(self, session: Session, wire: Transport) -> None:
+        options = session._options
+        self._session = session
+        self._flavour = session._flavour
+        self._wire = wire
+        self._agenda: list[Callable[[], object]] | None = None
+        self._closing: ProgressDeadline | None = None
+        self._slow: Deadline | None = None
+        self._drains: list[Future] | None = None
+        self._greeting = True
+        self._handling = 0
+        # The Pings whose onPing is under way.
+        self.answering: list[bytes] | None = None
+        self.inbox = Inbox(self, options.maxQueue, options.maxQueueBytes)
+        self.outbox = Outbox(self, wire, session.factory.encoder, options.writeLimit, options.autoFragmentSize)
+        self.connection = Connection(session.is_client, options, self)
+
+    def begin(self, rest: bytes) -> None:
+        """Call onOpen; no message is handed out before it is done, also none of *rest*."""
+        session = self._session
+        self.inbox.hold()
+        if session._paused:
+            self.inbox.hold()
+        self.outbox.cork()
+        try:
+            call(self._flavour.futures, session.onOpen, done=self._greeted, failed=self._greeting_failed)
+            session._tell_opened(None)
+            if rest:
+                self.connection.receive(rest)
+        finally:
+            self.outbox.uncork()
+
+    def _greeted(self, _: object = None) -> None:
+        self._greeting = False
+        self.inbox.release()
+
+    def _greeting_failed(self, error: BaseException) -> None:
+        self._application_failed("onOpen", error)
+        self._greeted()
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes from the wire; all replies to them leave in one write."""
+        self.outbox.cork()
+        try:
+            self.connection.receive(data)
+        finally:
+            self.outbox.uncork()
+
+    def drain(self, future: Future) -> None:
+        """Resolve *future* once the send buffer has been at its low mark."""
+        if not self.outbox.over:
+            self._flavour.futures.resolve(future)
+        elif self._drains is None:
+            self._drains = [future]
+        else:
+            self._drains.append(future)
+
+    def later(self, step: Callable[[], object]) -> None:
+        """Take *step* soon, in the order of these calls, and not inside the call that the user is making."""
+        if self._agenda is None:
+            self._agenda = []
+            self._flavour.soon(self._take_steps)
+        self._agenda.append(step)
+
+    def _take_steps(self) -> None:
+        steps, self._agenda = self._agenda, None
+        for step in steps or ():
+            step()
+
+    def lost(self, reason: str) -> None:
+        """TCP is gone: hand out what had arrived, then call onClose."""
+        self._take_steps()
+        if self._closing is not None:
+            self._closing.cancel()
+        self.connection.lost(CloseCause.CONNECTION_LOST, reason)
+        self.outbox.discard()
+        self._reject_drains()
+        if self._session._paused:
+            self._session._paused = False
+            self.inbox.release()
+        self.inbox.advance()
+        self._session.factory._session_lost(self._session)
+
+    # What the connection says (events.Owner).
+
+    @property
+    def message(self) -> Callable[[bytes, bool], object]:
+        """Where the codec delivers messages."""
+        return self.inbox.deliver
+
+    def ping(self, payload: bytes) -> None:
+        """Answer a Ping, and tell of it."""
+        # 5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in response, unless it already
+        # received a Close frame."
+        self.outbox.control(Opcode.PONG, payload)
+        if self.answering is None:
+            self.answering = []
+        self.answering.append(payload)
+        self._session._call_quietly(
+            "onPing", self._session.onPing, payload, then=partial(self.answering.remove, payload)
+        )
+
+    def pong(self, payload: bytes) -> None:
+        """Tell of a Pong."""
+        self._session._call_quietly("onPong", self._session.onPong, payload)
+
+    def send_close(self, payload: bytes | None) -> None:
+        """Send a Close frame behind what waits."""
+        self.outbox.close(payload)
+
+    def closing(self) -> None:
+        """It is no longer open: nobody need wait for the send buffer, and the closing deadline runs."""
+        self.later(self._reject_drains)
+        seconds = self._session._options.closeHandshakeTimeout
+        if seconds is not None:
+            self._closing = ProgressDeadline(self._flavour.wheel, seconds, self._unsent, self._give_up_closing)
+
+    def end_tcp(self) -> None:
+        """Shut down our sending side, discard what comes until EOF."""
+        self._wire.finish()
+        self._wire.resume()
+
+    def await_eof(self) -> None:
+        """Discard what comes until EOF."""
+        self._wire.resume()
+
+    def drop(self) -> None:
+        """Abort the transport."""
+        self._wire.abort()
+
+    def _unsent(self) -> int:
+        return self.outbox.waiting + self._wire.unsent()
+
+    def _give_up_closing(self) -> None:
+        self.connection.give_up(CloseCause.CLOSE_TIMEOUT, "the closing handshake timed out")
+        self._wire.abort()
+
+    # What the inbox says (inbox.InboxOwner).
+
+    def handle(self, payload: bytes, is_binary: bool) -> Future | None:
+        """Call onMessage."""
+        try:
+            result = self._session.onMessage(payload, is_binary)
+        except Exception as error:
+            self._application_failed("onMessage", error)
+            return None
+        return None if result is None else self._flavour.futures.from_result(result)
+
+    def watch(self, future: Future, done: Callable[[], None]) -> None:
+        """Call *done* once onMessage is done."""
+        self._handling += 1
+        if self._slow is not None:
+            self._watch_application()
+
+        def finished(_: object = None) -> None:
+            self._handling -= 1
+            done()
+
+        def failed(error: BaseException) -> None:
+            self._application_failed("onMessage", error)
+            finished()
+
+        self._flavour.futures.watch(future, finished, failed)
+
+    def inbox_full(self) -> None:
+        """Stop reading."""
+        if self.connection.state is not State.CLOSED:
+            self._wire.pause()
+        self._watch_application()
+
+    def inbox_room(self) -> None:
+        """Read on, first what the codec has kept."""
+        self._unwatch_application()
+        self.receive_kept()
+        if not self.inbox.stopped and self.connection.state is not State.CLOSED:
+            self._wire.resume()
+
+    def receive_kept(self) -> None:
+        """Take the bytes that the codec was stopped before."""
+        self.outbox.cork()
+        try:
+            self.connection.resume()
+        finally:
+            self.outbox.uncork()
+
+    def inbox_empty(self) -> None:
+        """Everything is handled: if TCP is gone, too, it is over."""
+        if self.connection.state is State.CLOSED and not self._greeting and self._session.closeInfo is None:
+            self._unwatch_application()
+            self._session._ended(self.connection.close_info, tell=True)
+
+    def _watch_application(self) -> None:
+        """The queue is full: watch how long the message takes that is being handled."""
+        self._unwatch_application()
+        self._slow = self._flavour.wheel.after(SLOW_APPLICATION_SECONDS, self._log_slow_application)
+
+    def _unwatch_application(self) -> None:
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None
+
+    def _log_slow_application(self) -> None:
+        # Where nothing is being handled, the application has paused on purpose.
+        if self._handling:
+            self._flavour.log.warn(
+                "{protocol}: onMessage has been handling one message for {seconds:.0f} s while the queue is full; if it"
+                " awaits a later message of its own connection that never comes: start a task for that",
+                protocol=type(self._session).__qualname__,
+                seconds=SLOW_APPLICATION_SECONDS,
+            )
+
+    # What the outbox says (outbox.OutboxOwner).
+
+    def send_paused(self) -> None:
+        """Tell of the high mark."""
+        self.later(partial(self._session._call_quietly, "onSendPaused", self._session.onSendPaused))
+
+    def send_resumed(self) -> None:
+        """Tell of the low mark."""
+        self.later(partial(self._session._call_quietly, "onSendResumed", self._session.onSendResumed))
+        drains, self._drains = self._drains, None
+        for future in drains or ():
+            self._flavour.futures.resolve(future)
+
+    def close_sent(self) -> None:
+        """The Close frame has left."""
+        self.connection.close_sent()
+
+    def _reject_drains(self) -> None:
+        drains, self._drains = self._drains, None
+        for future in drains or ():
+            self._flavour.futures.reject(future, ConnectionClosed("the connection is closing or closed"))
+
+    def _application_failed(self, name: str, error: BaseException) -> None:
+        """A callback raised: log it, close with 1011, hand out nothing more."""
+        is_open = self.connection.state is State.OPEN
+        # Whoever answers on what is closing anyway has done nothing wrong.
+        if isinstance(error, ConnectionClosed) and not is_open:
+            return
+        self._session._log_failure(name, error)
+        if is_open:
+            self.connection.fail(CloseCode.INTERNAL_ERROR, "internal error", CloseCause.APPLICATION_ERROR)
+        self.inbox.discard()
