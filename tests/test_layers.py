@@ -35,7 +35,6 @@ LAYERS = (
         "wsfactory.handshake",
         "wsfactory.handshake_client",
         "wsfactory.extensions",
-        "wsfactory.origins",
         "wsfactory.proxy",
         "wsfactory.redirects",
         "wsfactory.deflate",
@@ -53,7 +52,7 @@ LAYERS = (
         "wsfactory.timing",
         "wsfactory._payload",
     },
-    {"wsfactory.errors"},
+    {"wsfactory.errors", "wsfactory.origins"},
 )
 FLAVOURS = 1
 DEPTH = {module: depth for depth, layer in enumerate(LAYERS) for module in layer}
