@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+import pytest
 import pytest_twisted
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
@@ -22,7 +23,6 @@ from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from wsfactory.http11 import Headers, Request
 from wsfactory.testing import Frame, Recorder, upgrade_request
 from wsfactory.twisted import ClientProtocol, ServerFactory, ServerProtocol, listen
 
@@ -207,6 +207,24 @@ class Serving:
         await self.factory.shutdown()
 
 
+async def failure_of(connecting: Deferred[Any]) -> Any:
+    """Return the exception that *connecting* fails with."""
+    try:
+        session = await connecting
+    except Exception as error:
+        return error
+    pytest.fail(f"{session} is open")
+
+
+async def exchange(session: Any) -> Any:
+    """Say hello, and return the answer; then close."""
+    session.sendMessage("hello")
+    await until(lambda: session.messages)
+    session.sendClose()
+    await session.closed
+    return session.messages[0]
+
+
 @implementer(IHalfCloseableProtocol)
 class Raw(Protocol):
     """A peer that the test plays byte by byte; it half-closes, and notes when the other side did."""
@@ -285,122 +303,3 @@ async def dial(address: Any, protocol: Callable[[], Raw] = Raw) -> Raw:
         endpoint = UNIXClientEndpoint(the_reactor(), address.name)
     made: Raw = await endpoint.connect(Factory.forProtocol(protocol))
     return made
-
-
-class HttpServer:
-    """A server played by the test: *answer* turns each request's head into bytes, None says nothing at all.
-
-    ``heard`` has the requests, ``raws`` the connections.
-    """
-
-    def __init__(self, answer: Callable[[Request], bytes | None]) -> None:
-        self.answer = answer
-        self.heard: list[Request] = []
-        self.raws: list[Raw] = []
-        self._port: Any = None
-
-    async def listen(self, tls: Any = None) -> int:
-        """Listen; returns the port's number."""
-        from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint
-
-        endpoint: Any = TCP4ServerEndpoint(the_reactor(), 0, interface="127.0.0.1")
-        if tls is not None:
-            endpoint = SSL4ServerEndpoint(the_reactor(), 0, tls, interface="127.0.0.1")
-        self._port = await endpoint.listen(Factory.forProtocol(lambda: _Answering(self)))
-        return self._port.getHost().port
-
-    async def stop(self) -> None:
-        """Close the port, and every connection."""
-        await self._port.stopListening()
-        for raw in self.raws:
-            if not raw.lost.has_happened:
-                raw.wire.abortConnection()
-            await raw.lost
-
-
-class _Answering(Raw):
-    def __init__(self, server: HttpServer) -> None:
-        super().__init__()
-        self._server = server
-        self._heard = False
-        server.raws.append(self)
-
-    def dataReceived(self, data: bytes) -> None:
-        super().dataReceived(data)
-        if not self._heard and b"\r\n\r\n" in self.received:
-            self._heard = True
-            head, _, self.received = self.received.partition(b"\r\n\r\n")
-            request = _request(head.decode())
-            self._server.heard.append(request)
-            self.heard(request)
-
-    def heard(self, request: Request) -> None:
-        answer = self._server.answer(request)
-        if answer is not None:
-            self.wire.write(answer)
-
-
-def _request(head: str) -> Request:
-    # Not by our own reader: that takes no CONNECT.
-    start, *lines = head.split("\r\n")
-    method, target, _ = start.split(" ")
-    return Request(method, target, Headers(tuple(line.split(": ", 1)) for line in lines))  # type: ignore[misc]
-
-
-class HttpProxy(HttpServer):
-    """An HTTP proxy: it makes the tunnels that it is asked for, where *answer* gives nothing else to say."""
-
-    async def listen(self, tls: Any = None) -> int:
-        from twisted.internet.endpoints import TCP4ServerEndpoint
-
-        endpoint = TCP4ServerEndpoint(the_reactor(), 0, interface="127.0.0.1")
-        self._port = await endpoint.listen(Factory.forProtocol(lambda: _Tunnelling(self)))
-        return self._port.getHost().port
-
-
-class _Tunnelling(_Answering):
-    def __init__(self, server: HttpServer) -> None:
-        super().__init__(server)
-        self._far: Raw | None = None
-
-    def heard(self, request: Request) -> None:
-        answer = self._server.answer(request)
-        if answer is not None:
-            self.wire.write(answer)
-            return
-        host, _, port = request.target.rpartition(":")
-        address = type("Address", (), {"host": "127.0.0.1" if host == "localhost" else host, "port": int(port)})
-        Deferred.fromCoroutine(self._connect(address))
-
-    async def _connect(self, address: Any) -> None:
-        self._far = await dial(address, lambda: _Far(self))
-        self.wire.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-
-    def dataReceived(self, data: bytes) -> None:
-        if self._far is not None:
-            self._far.wire.write(data)
-        else:
-            super().dataReceived(data)
-
-    def readConnectionLost(self) -> None:
-        super().readConnectionLost()
-        if self._far is not None:
-            self._far.wire.loseWriteConnection()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        super().connectionLost(reason)
-        if self._far is not None:
-            self._far.wire.abortConnection()
-
-
-class _Far(Raw):
-    def __init__(self, near: _Tunnelling) -> None:
-        super().__init__()
-        self._near = near
-
-    def dataReceived(self, data: bytes) -> None:
-        self._near.wire.write(data)
-
-    def readConnectionLost(self) -> None:
-        super().readConnectionLost()
-        self._near.wire.loseConnection()

@@ -789,7 +789,7 @@ def test_compiled_is_told() -> None:
     assert type(COMPILED) is bool
 
 
-def test_it_counts_what_it_delivers():
+def test_it_counts_what_it_delivers() -> None:
     """Messages and their bytes are counted; control frames are not, and an unfinished message is not yet."""
     codec = Decoder(False, lambda *_: None, lambda *_: None, max_message=0, max_frame=0, max_fragments=0)
     codec.receive(b"\x82\x03abc\x89\x02hi\x01\x01a\x80\x01b\x81\x02o")

@@ -130,18 +130,6 @@ def test_a_protocol_knows_its_factory() -> None:
     assert alone(made).session.factory is made
 
 
-def test_a_protocol_may_use_names_that_ours_use_inside() -> None:
-    """What the connection reports to is an object of its own."""
-
-    class Own(RecordingServer):
-        message = ping = pong = closing = drop = handle = watch = "mine"
-
-    one = alone(factory(Own))
-
-    assert [frame.opcode for frame in one.exchange(text("a"), ping(b"b"), close(1000))] == [10, 8]
-    assert one.session.messages == ["a"]
-
-
 # The set of connections.
 
 

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "wsfactory"
 # From the top down; within a layer imports must not go round in circles. "wsfactory" is the package's own __init__.
 LAYERS = (
     {"wsfactory.__main__"},
-    {"wsfactory.twisted", "wsfactory.asyncio", "wsfactory.testing"},
+    {"wsfactory.twisted", "wsfactory.asyncio", "wsfactory.testing", "wsfactory._memory"},
     {"wsfactory.sockets"},
     {
         "wsfactory",
@@ -28,6 +28,7 @@ LAYERS = (
         "wsfactory.conversation",
         "wsfactory.factory",
         "wsfactory.opening",
+        "wsfactory.opening_server",
         "wsfactory.dialing",
         "wsfactory.stream",
     },
@@ -37,7 +38,6 @@ LAYERS = (
         "wsfactory.handshake",
         "wsfactory.handshake_client",
         "wsfactory.extensions",
-        "wsfactory.origins",
         "wsfactory.proxy",
         "wsfactory.redirects",
         "wsfactory.deflate",
@@ -55,7 +55,7 @@ LAYERS = (
         "wsfactory.timing",
         "wsfactory._payload",
     },
-    {"wsfactory.errors"},
+    {"wsfactory.errors", "wsfactory.origins"},
 )
 FLAVOURS = 1
 SOCKETS = 2

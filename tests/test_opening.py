@@ -1,64 +1,85 @@
-"""The opening handshake of a server's session: who is asked when, and how it ends."""
+"""The opening handshake of a client's session: what is asked, what an answer means, and how it fails."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import succeed
 
-from wsfactory.errors import ConnectionDeny
+from wsfactory.errors import HandshakeError, HandshakeTimeout, WebSocketError
 from wsfactory.events import CloseCause
-from wsfactory.http11 import Headers, Request, Response
+from wsfactory.http11 import Headers, Request
+from wsfactory.opening import Connecting, Redirected
 from wsfactory.testing import (
     Alone,
     Cancelled,
+    ClientFactory,
     Future,
-    RecordingServer,
-    ServerFactory,
+    RecordingClient,
     alone,
     close,
     text,
-    upgrade_request,
+    upgrade_response,
 )
+from wsfactory.urls import parse_url
 
-ASKED = upgrade_request(subprotocols=["a", "b"])
 SECRET = "s3cret"
+WORLD = "ws://localhost/"
 
 
-def asking(onConnect: Callable[..., object], **options: Any) -> Alone[RecordingServer]:
-    """Return a server whose onConnect this is, and a client that has not said anything yet."""
+def client(
+    callbacks: dict[str, Callable[..., object]] | None = None, url: str = WORLD, **options: Any
+) -> Alone[RecordingClient]:
+    """Return a client with these *callbacks*, which are noted as well, connected to a server that says nothing yet."""
 
-    def noted(self: RecordingServer, request: Request) -> object:
-        self.calls.append(("onConnect", request))
-        return onConnect()
+    def noted(name: str, callback: Callable[..., object]) -> Callable[..., object]:
+        def call(self: RecordingClient, *args: object) -> object:
+            self.calls.append((name, *args))
+            return callback(*args)
 
-    return alone(ServerFactory(type("Asking", (RecordingServer,), {"onConnect": noted}), **options), opened=False)
+        return call
 
-
-def answer(one: Alone[RecordingServer], *said: bytes) -> Response:
-    """Return the head that the server answers to *said*."""
-    one.peer.send(*said or (ASKED,))
+    members = {name: noted(name, callback) for name, callback in (callbacks or {}).items()}
+    protocol: type[RecordingClient] = type("Client", (RecordingClient,), members)
+    one = alone(ClientFactory(url, protocol, **options), opened=False)
     one.run()
-    head = one.peer.head()
-    assert isinstance(head, Response)
-    return head
+    return one
 
 
-def log_of(one: Alone[RecordingServer]) -> list[tuple[str, str]]:
-    return one.session.factory.flavour.log.lines  # type: ignore[attr-defined]
+def asked(one: Alone[RecordingClient]) -> Request:
+    request = one.peer.head()
+    assert isinstance(request, Request)
+    return request
 
 
-def failures_of(one: Alone[RecordingServer]) -> list[str]:
-    return [str(error) for error in one.session.factory.flavour.log.failures]  # type: ignore[attr-defined]
-
-
-def end(one: Alone[RecordingServer]) -> tuple[object, ...]:
-    """Let the client go; return the last call."""
-    one.peer.wire.finish()
+def answered(one: Alone[RecordingClient], *said: bytes) -> Alone[RecordingClient]:
+    """Let the server answer."""
+    one.peer.send(*said)
     one.run()
-    return one.session.calls[-1]
+    return one
+
+
+def error_of(one: Alone[RecordingClient]) -> WebSocketError:
+    """Return what onHandshakeFailed was told; it was called once, and nothing but onClose follows."""
+    failed, closed = one.session.calls[-2:]
+    assert one.session.names.count("onHandshakeFailed") == one.session.names.count("onClose") == 1
+    assert closed == ("onClose", False, 1006, str(failed[1]))
+    assert "onOpen" not in one.session.names
+    error = failed[1]
+    assert isinstance(error, WebSocketError)
+    return error
+
+
+def cause_of(one: Alone[RecordingClient]) -> CloseCause:
+    assert one.session.closeInfo is not None
+    return one.session.closeInfo.cause
+
+
+def log_of(one: Alone[RecordingClient]) -> Any:
+    return one.session.factory.flavour.log
 
 
 async def later(value: object) -> object:
@@ -69,537 +90,474 @@ async def raising(error: Exception) -> None:
     raise error
 
 
-# What onConnect may answer, and how.
-
-HOW: dict[str, Callable[[object], object]] = {
-    "plain": lambda value: value,
-    "async def": later,
-    "Deferred": succeed,
-}
+HOW: dict[str, Callable[[object], object]] = {"plain": lambda value: value, "async def": later, "Deferred": succeed}
+every_way = pytest.mark.parametrize("how", HOW.values(), ids=HOW)
 
 
-@pytest.mark.parametrize("how", HOW.values(), ids=HOW)
-@pytest.mark.parametrize(
-    ("value", "subprotocol", "header"),
-    [
-        (None, "b", None),
-        ("a", "a", None),
-        ((None, {"X-Here": "yes"}), "b", "yes"),
-        (("a", [("X-Here", "yes")]), "a", "yes"),
-        (("a", None), "a", None),
-    ],
-)
-def test_onconnect_chooses(
-    how: Callable[[object], object], value: object, subprotocol: str, header: str | None
-) -> None:
-    """Without its word the server's order of preference counts, not the client's."""
-    one = asking(lambda: how(value), subprotocols=["b", "a"], headers={"Server": "x"})
-    head = answer(one)
-
-    assert head.status == 101
-    assert head.headers.get("Sec-WebSocket-Protocol") == one.session.subprotocol == subprotocol
-    assert (head.headers.get("X-Here"), head.headers.get("Server")) == (header, "x")
-    assert one.session.names == ["onConnect", "onOpen"]
+# onConnecting.
 
 
-def test_onconnect_sees_the_request() -> None:
-    one = alone(RecordingServer, opened=False)
-    answer(one, upgrade_request("ws://localhost/path?x=1", headers={"Cookie": "a=b"}))
-    request = one.session.calls[0][1]
+def test_onconnecting_sees_what_is_about_to_be_asked() -> None:
+    one = client(url="ws://localhost/x?y", subprotocols=["a"], headers={"X-Here": "yes"})
+    details = one.session.calls[0][1]
 
-    assert (request.path, request.query, request.peer) == ("/path", {"x": ["1"]}, "memory")
-    assert request.headers["cookie"] == "a=b"
-
-
-def test_a_request_may_come_in_any_pieces() -> None:
-    one = alone(RecordingServer, opened=False)
-    one.peer.wire.read_size = 1
-
-    assert answer(one).status == 101
+    assert details == Connecting(parse_url("ws://localhost/x?y"), Headers({"X-Here": "yes"}), ("a",))
+    assert (asked(one).target, one.session.names) == ("/x?y", ["onConnecting"])
 
 
-def test_no_subprotocol_in_common_is_none() -> None:
-    one = asking(lambda: None, subprotocols=["c"])
-    head = answer(one)
+@every_way
+@pytest.mark.parametrize("url", ["ws://other/place", parse_url("ws://other/place")], ids=["text", "URL"])
+def test_onconnecting_may_change_everything(how: Callable[[object], object], url: Any) -> None:
+    def onConnecting(details: Connecting) -> object:
+        return how(replace(details, url=url, headers=Headers({"Authorization": "fresh"}), subprotocols=("b",)))
 
-    assert head.status == 101
-    assert "Sec-WebSocket-Protocol" not in head.headers
-    assert one.session.subprotocol is None
+    one = client({"onConnecting": onConnecting}, subprotocols=["a"], headers={"X-Here": "yes"})
+    request = asked(one)
 
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "c",
-        "",
-        42,
-        ("a",),
-        ("a", {}, "more"),
-        (1, {}),
-        ("a", 5),
-        ("a", [(SECRET,)]),
-        ("a", [(1, SECRET)]),
-        ("a", {"Set-Cookie": SECRET + "\r\nX: y"}),
-        ("a", {"Set-Cookie": 5}),
-        ("a", {"Sec-WebSocket-Accept": SECRET}),
-        (SECRET, [("Set-Cookie", SECRET)], None),
-    ],
-)
-@pytest.mark.parametrize("how", HOW.values(), ids=HOW)
-def test_an_answer_that_cannot_be_is_an_immediate_logged_500(how: Callable[[object], object], value: object) -> None:
-    """A subprotocol that was not offered, too; what is in the answer stays out of the log."""
-    one = asking(lambda: how(value))
-    head = answer(one)
-
-    assert head.status == 500
-    assert [level for level, _ in log_of(one)] == ["error"]
-    assert SECRET not in repr(log_of(one)) + repr(head)
-    assert end(one)[:3] == ("onClose", False, 1006)
+    assert (request.target, request.headers["Host"]) == ("/place", "other")
+    assert request.headers["Authorization"] == "fresh"
+    assert request.headers["Sec-WebSocket-Protocol"] == "b"
+    assert "X-Here" not in request.headers
 
 
-@pytest.mark.parametrize("raises", [None, raising], ids=["plain", "async def"])
-def test_onconnect_can_refuse(raises: Callable[[Exception], object] | None) -> None:
-    deny = ConnectionDeny(403, "Not You", {"X-Why": "because"}, "go away")
+def test_nothing_is_sent_before_onconnecting_is_done() -> None:
+    future = Future()
+    one = client({"onConnecting": lambda _: future})
+    before = one.peer.received
+    future.resolve()
+    one.run()
 
-    def onConnect() -> object:
-        if raises is None:
-            raise deny
-        return raises(deny)
-
-    one = asking(onConnect)
-    head = answer(one)
-
-    assert (head.status, head.reason, head.headers["X-Why"]) == (403, "Not You", "because")
-    assert one.peer.received == b"go away"
-    assert log_of(one) == [("info", "refused memory with 403: 403 Not You")]
-    assert end(one) == ("onClose", False, 1006, "403 Not You")
-    assert one.session.names == ["onConnect", "onClose"]
-
-
-@pytest.mark.parametrize(
-    "deny",
-    [
-        ConnectionDeny(403, "Not\r\nX: y"),
-        ConnectionDeny(403, "No", {"Set-Cookie": SECRET + "\n"}),
-        ConnectionDeny(99, "No"),
-        ConnectionDeny(101, "No"),
-    ],
-)
-def test_a_refusal_that_cannot_be_sent_is_a_logged_500(deny: ConnectionDeny) -> None:
-    one = asking(lambda: raising(deny))
-    head = answer(one)
-
-    assert head.status == 500
-    assert [level for level, _ in log_of(one)] == ["error"]
-    assert "with 500" in log_of(one)[0][1]
-    assert SECRET not in repr(log_of(one))
+    assert before == b""
+    assert asked(one).target == "/"
 
 
 @pytest.mark.parametrize("how", [lambda error: raising(error), lambda error: (_ for _ in ()).throw(error)])
-def test_an_exception_is_a_500_without_its_text(how: Callable[[Exception], object]) -> None:
-    one = asking(lambda: how(RuntimeError(SECRET)))
-    head = answer(one)
+def test_an_exception_in_onconnecting_ends_the_attempt(how: Callable[[Exception], object]) -> None:
+    cause = RuntimeError(SECRET)
+    one = client({"onConnecting": lambda _: how(cause)})
+    error = error_of(one)
 
-    assert head.status == 500
-    assert SECRET.encode() not in one.peer.received
-    assert SECRET not in repr(head)
-    assert failures_of(one) == [SECRET]
-    assert end(one)[:3] == ("onClose", False, 1006)
-    assert one.session.names == ["onConnect", "onClose"]
+    assert str(error) == "onConnecting raised"
+    assert error.__cause__ is cause
+    assert log_of(one).failures == [cause]
+    assert one.peer.received == b""
+    assert cause_of(one) is CloseCause.HANDSHAKE_FAILED
 
 
-# Refused before the application is asked.
+@pytest.mark.parametrize("value", [WORLD, {"headers": SECRET}, Connecting("http://no", Headers())])  # type: ignore[arg-type]
+def test_an_answer_of_onconnecting_that_cannot_be_ends_the_attempt(value: object) -> None:
+    one = client({"onConnecting": lambda _: value})
+
+    assert str(error_of(one)) == "onConnecting raised"
+    assert SECRET not in repr(log_of(one).failures)
 
 
 @pytest.mark.parametrize(
-    ("said", "status"),
+    "changes",
     [
-        (b"GET / HTTP/1.1\nHost: localhost\r\n\r\n", 400),
-        (b"GET /" + b"x" * 9000, 414),
-        (b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000, 431),
-        (b"GET / HTTP/1.1\r\n" + b"X: x\r\n" * 129, 431),
-        (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 426),
-        (ASKED.replace(b": 13", b": 12"), 426),
-        (ASKED.replace(b"GET", b"POST"), 405),
-        (upgrade_request(headers={"Origin": "https://elsewhere.example"}), 403),
+        {"headers": Headers({"Cookie": SECRET + "\r\nX: y"})},
+        {"headers": Headers({"Upgrade": "h2c"})},
+        {"headers": Headers({"X": cast("str", 5)})},
+        {"headers": 5},
+        {"subprotocols": ("a", "a")},
+        {"subprotocols": ("a b",)},
     ],
 )
-def test_who_is_refused_before_onconnect_makes_no_call_at_all(said: bytes, status: int) -> None:
-    one = alone(RecordingServer, opened=False)
-    head = answer(one, said)
-    one.peer.wire.finish()
-    one.advance(100)
+def test_a_request_that_cannot_be_sent_ends_the_attempt(changes: dict[str, Any]) -> None:
+    one = client({"onConnecting": lambda details: replace(details, **changes)})
 
-    assert head.status == status
-    assert one.session.calls == []
-    assert len(log_of(one)) == 1
+    assert str(error_of(one)).startswith("the request cannot be sent: ")
+    assert SECRET not in str(error_of(one)) + repr(log_of(one).lines)
+    assert one.peer.received == b""
+
+
+# The server accepts.
+
+
+@every_way
+def test_onconnect_sees_the_response(how: Callable[[object], object]) -> None:
+    one = client({"onConnect": lambda _: how("ignored")}, subprotocols=["a", "b"])
+    answered(one, upgrade_response(asked(one), "b", {"Set-Cookie": "x"}))
+    response = one.session.calls[1][1]
+
+    assert (response.status, response.headers["Set-Cookie"]) == (101, "x")
+    assert one.session.subprotocol == "b"
+    assert one.session.names == ["onConnecting", "onConnect", "onOpen"]
+
+
+def test_frames_behind_the_101_wait_for_onconnect() -> None:
+    """They may come in the same read, or while onConnect is pending."""
+    future = Future()
+    one = client({"onConnect": lambda _: future})
+    answered(one, upgrade_response(asked(one)), text("1").encode())
+    answered(one, text("2").encode())
+    before = one.session.names
+    future.resolve()
+    one.run()
+
+    assert before == ["onConnecting", "onConnect"]
+    assert one.session.names == ["onConnecting", "onConnect", "onOpen", "onMessage", "onMessage"]
+    assert one.session.messages == ["1", "2"]
+
+
+def test_frames_behind_the_101_are_bounded_while_onconnect_is_pending() -> None:
+    future = Future()
+    one = client({"onConnect": lambda _: future}, readLimit=1024)
+    answered(one, upgrade_response(asked(one)))
+    one.peer.wire.read_size = 1000
+    answered(one, *[text("x" * 100).encode()] * 100)
+    left = one.peer.wire.unsent()
+    future.resolve()
+    one.run()
+
+    assert left == 102 * 100 - 2000
+    assert len(one.session.messages) == 100
+
+
+@pytest.mark.parametrize("how", [lambda error: raising(error), lambda error: (_ for _ in ()).throw(error)])
+def test_an_exception_in_onconnect_closes_with_1011(how: Callable[[Exception], object]) -> None:
+    cause = RuntimeError(SECRET)
+    one = client({"onConnect": lambda _: how(cause)})
+    answered(one, upgrade_response(asked(one)), text("never seen").encode())
+    frames = one.peer.frames()
+    one.peer.wire.finish()
+    one.run()
+
+    assert frames == [close(1011)]
+    assert log_of(one).failures == [cause]
+    assert error_of(one).__cause__ is cause
+    assert one.session.messages == []
     assert one.session.closeInfo is not None
-    assert one.session.closeInfo.cause is CloseCause.HANDSHAKE_REFUSED
+    assert (one.session.closeInfo.cause, one.session.closeInfo.localCode) == (CloseCause.APPLICATION_ERROR, 1011)
 
 
-def test_a_refused_origin_is_told_with_the_option_that_refuses_it() -> None:
-    one = alone(RecordingServer, opened=False)
-    answer(one, upgrade_request(headers={"Origin": "https://elsewhere.example"}))
+def test_a_server_that_never_ends_tcp_after_1011_is_left() -> None:
+    one = client({"onConnect": lambda _: raising(RuntimeError())}, closeHandshakeTimeout=5)
+    answered(one, upgrade_response(asked(one)))
+    one.advance(5.3)
 
-    for told in (one.peer.received.decode(), log_of(one)[0][1]):
-        assert "https://elsewhere.example" in told
-        assert "localhost" in told
-        assert "allowedOrigins" in told
+    assert one.wire.aborted
+    assert one.session.names[-1] == "onClose"
 
 
-def test_cookies_and_credentials_are_never_in_the_log() -> None:
-    """Whatever becomes of the request that carries them."""
-    headers = [("Cookie", SECRET), ("Authorization", SECRET)]
-    asked = upgrade_request(headers=headers)
-    lines: list[str] = []
-    for said in (
-        asked,
-        asked.replace(b": 13", b": 12"),
-        asked.replace(b"Cookie: ", b"Cookie : "),
-        asked.replace(b"Cookie: ", b"Cookie: \x00"),
-        asked.replace(b"Upgrade", b"Downgrade"),
-    ):
-        for answers in (lambda: None, lambda: "c", lambda: raising(ConnectionDeny(403)), lambda: 5):
-            one = asking(answers)
-            one.exchange(said)
-            one.lose()
-            lines += [line for _, line in log_of(one)]
+# The server refuses.
 
-    assert len(lines) >= 16
-    assert SECRET not in repr(lines)
 
+def refused(one: Alone[RecordingClient]) -> HandshakeError:
+    error = error_of(one)
+    assert isinstance(error, HandshakeError)
+    assert cause_of(one) is CloseCause.HANDSHAKE_REFUSED
+    return error
 
-# While onConnect takes its time.
 
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        (b"Content-Length: 5\r\n\r\n", b"sorry"),
+        (b"Content-Length: 5\r\n\r\n", b"sorry, this is more"),
+        (b"Transfer-Encoding: chunked\r\n\r\n", b"2\r\nso\r\n3\r\nrry\r\n0\r\n\r\n"),
+    ],
+)
+def test_a_refusal_is_told_with_status_headers_and_body(framing: bytes, body: bytes) -> None:
+    one = client()
+    error = refused(answered(one, b"HTTP/1.1 401 Who Are You\r\nWWW-Authenticate: Basic\r\n" + framing, body))
 
-class Waiting:
-    """A server whose onConnect waits for ``future``, asked already; ``cancelled`` tells how that ended."""
-
-    def __init__(self, **options: Any) -> None:
-        self.future = Future()
-        self.cancelled = False
-        self.one = asking(self.wait, **options)
-        self.one.peer.send(ASKED)
-        self.one.run()
-
-    async def wait(self) -> object:
-        try:
-            return await self.future
-        except Cancelled:
-            self.cancelled = True
-            raise
-
-    def go_on(self, value: object = None) -> None:
-        self.future.resolve(value)
-        self.one.run()
-
-
-def test_the_answer_waits_for_onconnect() -> None:
-    waiting = Waiting()
-    before = waiting.one.peer.received
-    waiting.go_on()
-    head = waiting.one.peer.head()
-
-    assert before == b""
-    assert isinstance(head, Response)
-    assert head.status == 101
-
-
-def test_a_second_request_does_not_ask_again() -> None:
-    """It is no frame: once the connection is open it breaks the protocol."""
-    waiting = Waiting()
-    waiting.one.peer.send(ASKED)
-    waiting.one.run()
-    before = waiting.one.session.names
-    waiting.go_on()
-    waiting.one.peer.head()
-
-    assert before == ["onConnect"]
-    assert waiting.one.session.names == ["onConnect", "onOpen"]
-    assert waiting.one.peer.frames()[0].payload[:2] == (1002).to_bytes(2, "big")
-
-
-def test_frames_that_arrive_meanwhile_are_delivered_after_onopen() -> None:
-    waiting = Waiting()
-    waiting.one.peer.send(text("early"))
-    waiting.one.run()
-    waiting.go_on()
-
-    assert waiting.one.session.names == ["onConnect", "onOpen", "onMessage"]
-
-
-def test_a_close_that_arrives_meanwhile_is_answered() -> None:
-    waiting = Waiting()
-    waiting.one.peer.send(text("early"), close(1000))
-    waiting.one.run()
-    waiting.go_on()
-    waiting.one.peer.head()
-
-    assert waiting.one.peer.frames() == [close(1000)]
-    assert end(waiting.one) == ("onClose", True, 1000, "")
-
-
-def test_what_arrives_meanwhile_is_bounded() -> None:
-    """readLimit bytes are kept, and what one read brings; then reading pauses until the answer is known."""
-    waiting = Waiting(readLimit=1024)
-    waiting.one.peer.wire.read_size = 1000
-    waiting.one.peer.send(*[text("x" * 100)] * 100)
-    waiting.one.run()
-    left = waiting.one.peer.wire.unsent()
-    waiting.go_on()
-
-    assert left == 106 * 100 - 2000
-    assert waiting.one.session.messages == ["x" * 100] * 100
-    assert not waiting.one.wire.paused
-
-
-@pytest.mark.parametrize("leave", [lambda one: one.peer.wire.finish(), lambda one: one.peer.wire.abort()])
-def test_it_is_cancelled_when_the_peer_leaves(leave: Callable[[Alone[RecordingServer]], object]) -> None:
-    waiting = Waiting()
-    leave(waiting.one)
-    waiting.one.run()
-
-    assert waiting.cancelled
-    assert waiting.one.session.names == ["onConnect", "onClose"]
-    assert waiting.one.session.closeInfo is not None
-    assert waiting.one.session.closeInfo.cause is CloseCause.CONNECTION_LOST
-    assert failures_of(waiting.one) == []
-
-
-def test_an_answer_after_the_peer_left_opens_nothing() -> None:
-    """Also where the callback does not let itself be cancelled."""
-    ignoring: Deferred[None] = Deferred(lambda _: ignoring.callback(None))
-    one = asking(lambda: ignoring)
-    one.peer.send(ASKED)
-    one.run()
-    one.peer.wire.finish()
-    one.run()
-
-    assert ignoring.called
-    assert one.session.names == ["onConnect", "onClose"]
-    assert one.peer.received == b""
-
-
-def test_it_is_cancelled_when_the_open_timer_fires() -> None:
-    waiting = Waiting(openHandshakeTimeout=3)
-    waiting.one.advance(2.99)
-    before = waiting.cancelled
-    waiting.one.advance(0.02)
-    head = waiting.one.peer.head()
-
-    assert not before
-    assert waiting.cancelled
-    assert isinstance(head, Response)
-    assert head.status == 503
-    assert failures_of(waiting.one) == []
-    assert [level for level, _ in log_of(waiting.one)] == ["info"]
-    assert end(waiting.one)[:3] == ("onClose", False, 1006)
-    assert waiting.one.session.closeInfo is not None
-    assert waiting.one.session.closeInfo.cause is CloseCause.OPEN_TIMEOUT
-
-
-def test_it_is_cancelled_when_the_application_drops_the_connection() -> None:
-    waiting = Waiting()
-    waiting.one.session.dropConnection()
-    inside = waiting.cancelled
-    waiting.one.run()
-
-    assert not inside
-    assert waiting.cancelled
-    assert waiting.one.session.calls[-1] == ("onClose", False, 1006, "dropped by the application")
-    assert waiting.one.session.closeInfo is not None
-    assert waiting.one.session.closeInfo.cause is CloseCause.DROPPED
-
-
-def test_dropping_inside_onconnect_opens_nothing() -> None:
-    class Dropping(RecordingServer):
-        def onConnect(self, request: Request) -> None:
-            super().onConnect(request)
-            self.dropConnection()
-
-    one = alone(Dropping, opened=False)
-    one.peer.send(ASKED)
-    one.run()
-
-    assert one.session.names == ["onConnect", "onClose"]
-    assert one.peer.received == b""
-
-
-# Time.
-
-
-def test_a_slow_request_is_408_at_the_deadline() -> None:
-    """A byte a second does not help: the time runs from connected to open."""
-    one = alone(ServerFactory(RecordingServer, openHandshakeTimeout=10), opened=False)
-    for number in range(9):
-        one.peer.send(ASKED[number : number + 1])
-        one.advance(1)
-    one.advance(0.99)
-    before = one.peer.received
-    one.advance(0.02)
-    head = one.peer.head()
-
-    assert before == b""
-    assert isinstance(head, Response)
-    assert head.status == 408
-    assert one.session.calls == []
-
-
-def test_a_timeout_of_less_than_a_second_is_kept() -> None:
-    one = alone(ServerFactory(RecordingServer, openHandshakeTimeout=0.3), opened=False)
-    one.advance(0.29)
-    before = one.peer.received
-    one.advance(0.02)
-
-    assert before == b""
-    assert one.peer.received.startswith(b"HTTP/1.1 408")
-
-
-def test_without_a_timeout_there_is_none() -> None:
-    one = alone(ServerFactory(RecordingServer, openHandshakeTimeout=None), opened=False)
-    one.advance(1_000_000)
-
-    assert answer(one).status == 101
-
-
-def test_the_timer_is_off_once_it_is_open() -> None:
-    one = alone(ServerFactory(RecordingServer, openHandshakeTimeout=1))
-    one.advance(100)
-
-    assert one.session.isOpen
-
-
-def test_a_refused_client_may_read_the_answer_before_the_connection_ends() -> None:
-    """What it sends meanwhile is discarded, not reset."""
-    one = alone(ServerFactory(RecordingServer, closeHandshakeTimeout=5), opened=False)
-    one.wire.room = 0
-    one.peer.send(b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    for _ in range(10):
-        one.peer.send(bytes(1_000_000))
-        one.advance(0.4)
-    one.wire.room = None
-    one.run()
-
-    assert one.peer.received.startswith(b"HTTP/1.1 426")
-    assert one.peer.wire.unsent() == 0
-    assert (one.peer.eof, one.peer.lost) == (True, None)
-
-
-def test_a_refused_client_that_never_leaves_is_left() -> None:
-    one = alone(ServerFactory(RecordingServer, closeHandshakeTimeout=5), opened=False)
-    answer(one, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    one.advance(4.99)
-    before = one.peer.lost
-    one.advance(0.3)
-
-    assert before is None
+    assert (error.status, error.reason, error.body) == (401, "Who Are You", b"sorry")
+    assert isinstance(error.headers, Headers)
+    assert error.headers["WWW-Authenticate"] == "Basic"
+    assert str(error) == "the server answered 401 Who Are You"
     assert one.wire.aborted
 
 
-# Shutting down.
-
-
-def test_new_handshakes_are_refused_while_the_factory_shuts_down() -> None:
-    one = alone(RecordingServer, opened=False)
-    one.session.factory.shuttingDown = True
-    head = answer(one)
-
-    assert (head.status, head.headers["Retry-After"]) == (503, "5")
-    assert one.session.calls == []
-
-
-def test_one_that_is_under_way_is_refused_as_soon_as_it_can_be() -> None:
-    waiting = Waiting()
-    waiting.one.session.factory.shutdown()
-    waiting.go_on()
-    head = waiting.one.peer.head()
-
-    assert isinstance(head, Response)
-    assert head.status == 503
-    assert end(waiting.one)[:3] == ("onClose", False, 1006)
-
-
-def test_one_that_has_not_asked_yet_is_told_at_once() -> None:
-    """A browser may hold such a connection ready: a shutdown does not wait for its deadline."""
-    one = alone(RecordingServer, opened=False)
-    one.session.factory.shutdown()
+def test_the_body_of_a_refusal_may_end_with_the_connection() -> None:
+    one = client()
+    answered(one, b"HTTP/1.1 404 Not Found\r\n\r\n", b"not ")
+    answered(one, b"here")
+    before = one.session.names
+    one.peer.wire.finish()
     one.run()
-    head = one.peer.head()
 
-    assert isinstance(head, Response)
-    assert head.status == 503
-
-
-# Requests that are no upgrade.
+    assert before == ["onConnecting"]
+    assert refused(one).body == b"not here"
 
 
-def plainly(processRequest: Callable[..., object]) -> Alone[RecordingServer]:
-    one_type: type[RecordingServer] = type(
-        "Plain", (RecordingServer,), {"processRequest": lambda self, request: processRequest(request)}
-    )
-    one = alone(ServerFactory(one_type), opened=False)
-    one.peer.send(b"GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n")
+def test_the_body_of_a_refusal_may_end_with_a_reset() -> None:
+    one = client()
+    answered(one, b"HTTP/1.1 404 Not Found\r\nContent-Length: 100\r\n\r\nnot")
+    one.lose()
+
+    assert refused(one).body == b"not"
+
+
+def test_the_body_of_a_refusal_is_bounded() -> None:
+    one = client()
+    error = refused(answered(one, b"HTTP/1.1 500 Oops\r\n\r\n", bytes(1_000_000)))
+
+    assert error.body == bytes(64 * 1024)
+
+
+def test_a_body_that_never_ends_is_told_as_far_as_it_came() -> None:
+    """What the server said is worth more than that it was slow."""
+    one = client(openHandshakeTimeout=3)
+    answered(one, b"HTTP/1.1 403 No\r\nContent-Length: 100\r\n\r\nnot")
+    one.advance(3.01)
+    error = refused(one)
+
+    assert (error.status, error.body) == (403, b"not")
+
+
+def test_control_characters_of_a_refusal_stay_out_of_its_text() -> None:
+    one = client()
+    error = refused(answered(one, b"HTTP/1.1 403 \x9b31mred\r\nContent-Length: 0\r\n\r\n"))
+
+    assert str(error) == "the server answered 403 \\x9b31mred"
+
+
+def test_a_redirect_is_a_refusal_to_who_does_not_follow() -> None:
+    one = client()
+    error = refused(answered(one, b"HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 0\r\n\r\n"))
+
+    assert (type(error), error.status) == (HandshakeError, 302)
+
+
+# Who dials: asks for a future, prepares, connects, and may follow redirects.
+
+
+class Dialled:
+    """A client that is not connected yet; *dial* is what was ready when."""
+
+    def __init__(self, callbacks: dict[str, Callable[..., object]] | None = None, **options: Any) -> None:
+        members = {
+            name: lambda self, *args, callback=callback: callback(*args) for name, callback in (callbacks or {}).items()
+        }
+        protocol: type[RecordingClient] = type("Client", (RecordingClient,), members)
+        self.factory = ClientFactory(WORLD, protocol, **options)
+        self.session = self.factory.buildProtocol()
+        self.opened = self.session._opened = self.factory.flavour.futures.create()
+        self.ready: list[Connecting] = []
+        self.session._prepare(self.factory.details, self.ready.append, follows=True)
+
+    def outcome(self) -> object:
+        assert isinstance(self.opened, Future)
+        return self.opened.result()
+
+
+def connect(dialled: Dialled) -> Alone[RecordingClient]:
+    """Connect TCP."""
+    one = Alone.__new__(Alone)
+    Alone.__init__(one, dialled.factory.reactor, dialled.session)
     one.run()
     return one
 
 
-@pytest.mark.parametrize("how", HOW.values(), ids=HOW)
-def test_a_plain_request_can_be_answered(how: Callable[[object], object]) -> None:
-    one = plainly(
-        lambda request: how(Response(200, "OK", Headers({"Content-Type": "text/html"}), request.path.encode()))
-    )
-    head = one.peer.head()
+def test_who_dials_gets_the_protocol_once_it_is_open() -> None:
+    dialled = Dialled()
+    one = connect(dialled)
+    assert isinstance(dialled.opened, Future)
+    before = dialled.opened.done
+    answered(one, upgrade_response(asked(one)))
 
-    assert isinstance(head, Response)
-    assert (head.status, head.headers["Content-Type"], head.headers["Content-Length"]) == (200, "text/html", "5")
-    assert head.headers["Connection"] == "close"
-    assert one.peer.received == b"/page"
-    assert one.peer.eof
-    one.lose()
-    assert one.session.calls == []
+    assert not before
+    assert dialled.ready == [dialled.factory.details]
+    assert dialled.outcome() is dialled.session
 
 
-@pytest.mark.parametrize("how", HOW.values(), ids=HOW)
-def test_a_plain_request_gets_a_426_that_says_why(how: Callable[[object], object]) -> None:
-    one = plainly(lambda _: how(None))
-    head = one.peer.head()
+def test_who_dials_is_told_where_a_redirect_leads() -> None:
+    """The protocol itself has not failed: it gets onClose, and another one goes on."""
+    dialled = Dialled()
+    one = connect(dialled)
+    answered(one, b"HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 0\r\n\r\n")
 
-    assert isinstance(head, Response)
-    assert (head.status, head.headers["Upgrade"]) == (426, "websocket")
-    assert b"WebSocket" in one.peer.received
+    with pytest.raises(Redirected) as redirect:
+        dialled.outcome()
+    assert redirect.value.url == parse_url("ws://localhost/there")
+    assert dialled.session.names == ["onConnecting", "onClose"]
+    assert dialled.session.calls[-1] == ("onClose", False, 1006, "redirected to ws://localhost/there")
+
+
+def test_a_redirect_to_nowhere_is_a_failure() -> None:
+    dialled = Dialled()
+    one = connect(dialled)
+    answered(one, b"HTTP/1.1 302 Found\r\nLocation: ftp://x/\r\nContent-Length: 0\r\n\r\n")
+
+    with pytest.raises(HandshakeError, match="ftp"):
+        dialled.outcome()
+    assert dialled.session.names == ["onConnecting", "onHandshakeFailed", "onClose"]
+
+
+def test_what_cannot_be_dialled_fails_at_once() -> None:
+    dialled = Dialled({"onConnecting": lambda _: raising(RuntimeError())})
+
+    with pytest.raises(HandshakeError, match="onConnecting raised"):
+        dialled.outcome()
+    assert dialled.ready == []
+    assert dialled.session.names == ["onHandshakeFailed", "onClose"]
+
+
+def test_dialling_too_long_is_a_timeout() -> None:
+    dialled = Dialled(openHandshakeTimeout=3)
+    dialled.factory.reactor.advance(3.01)
+
+    with pytest.raises(HandshakeTimeout, match="not open within 3 s"):
+        dialled.outcome()
+
+
+def test_a_connection_that_comes_after_it_was_given_up_is_dropped() -> None:
+    dialled = Dialled()
+    dialled.session.dropConnection()
+    dialled.factory.reactor.advance(0)
+    one = connect(dialled)
+
+    assert one.wire.aborted
+    assert dialled.session.names == ["onConnecting", "onHandshakeFailed", "onClose"]
+    assert dialled.factory.openings == set()
+
+
+def test_a_shutdown_does_not_wait_for_an_attempt() -> None:
+    dialled = Dialled()
+    done = dialled.factory.shutdown()
+    dialled.factory.reactor.advance(0)
+
+    assert isinstance(done, Future)
+    assert done.done
+    assert dialled.session.names == ["onConnecting", "onHandshakeFailed", "onClose"]
+
+
+# Other ways to fail.
 
 
 @pytest.mark.parametrize(
-    "value", ["text", Response(200, "OK", Headers({"Set-Cookie": SECRET + "\r\n"})), Response(101, "No")]
+    ("said", "why"),
+    [
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", "Accept"),
+        (b"SSH-2.0-OpenSSH_9.2p1\r\n", "not HTTP/1.1"),
+        (b"HTTP/1.1 101 Switching Protocols\r\nX: " + b"x" * 70_000, "too long"),
+    ],
 )
-def test_a_plain_answer_that_cannot_be_sent_is_a_logged_500(value: object) -> None:
-    one = plainly(lambda _: value)
-    head = one.peer.head()
+def test_an_answer_that_is_none_fails(said: bytes, why: str) -> None:
+    one = client()
+    error = error_of(answered(one, said))
 
-    assert isinstance(head, Response)
-    assert head.status == 500
-    assert [level for level, _ in log_of(one)] == ["error"]
-    assert SECRET not in repr(log_of(one))
-
-
-def test_an_exception_in_processrequest_is_a_500() -> None:
-    one = plainly(lambda _: raising(RuntimeError("broken")))
-    head = one.peer.head()
-
-    assert isinstance(head, Response)
-    assert head.status == 500
-    assert failures_of(one) == ["broken"]
-    assert "processRequest" in log_of(one)[0][1]
+    assert isinstance(error, HandshakeError)
+    assert why in str(error)
+    assert cause_of(one) is CloseCause.HANDSHAKE_FAILED
+    assert one.wire.aborted
 
 
-def test_a_request_that_another_server_parsed_can_be_taken() -> None:
-    """With the bytes that came behind it."""
-    one = alone(RecordingServer, opened=False)
-    request = Request("GET", "/", Headers(line.split(": ") for line in ASKED.decode().split("\r\n")[1:-2]))  # type: ignore[misc]
-    one.session._opening.take(request, text("hello").encode(b"abcd"))  # type: ignore[union-attr]
+def test_an_answer_before_the_request_fails() -> None:
+    one = client({"onConnecting": lambda _: Future()})
+    error = error_of(answered(one, b"HTTP/1.1 101 Switching Protocols\r\n\r\n"))
+
+    assert "before the request" in str(error)
+
+
+@pytest.mark.parametrize(
+    "leave", [lambda one: one.peer.wire.finish(), lambda one: one.peer.wire.abort(), lambda one: one.lose()]
+)
+def test_a_server_that_leaves_is_a_failure(leave: Callable[[Alone[RecordingClient]], object]) -> None:
+    one = client()
+    leave(one)
     one.run()
-    head = one.peer.head()
+    error = error_of(one)
 
-    assert isinstance(head, Response)
-    assert head.status == 101
-    assert one.session.messages == ["hello"]
+    assert isinstance(error, HandshakeError)
+    assert error.status == 0
+    assert cause_of(one) is CloseCause.CONNECTION_LOST
+
+
+def test_the_timeout_is_exact() -> None:
+    one = client(openHandshakeTimeout=0.3)
+    one.advance(0.29)
+    before = one.session.names
+    one.advance(0.02)
+
+    assert before == ["onConnecting"]
+    assert isinstance(error_of(one), HandshakeTimeout)
+    assert cause_of(one) is CloseCause.OPEN_TIMEOUT
+    assert one.wire.aborted
+
+
+@pytest.mark.parametrize("name", ["onConnecting", "onConnect"])
+@pytest.mark.parametrize("end", ["timeout", "drop", "leave"])
+def test_what_is_pending_is_cancelled_when_it_fails(name: str, end: str) -> None:
+    """And logged by nobody."""
+    cancelled = []
+
+    async def wait(_: object) -> None:
+        try:
+            await Future()
+        except Cancelled:
+            cancelled.append(name)
+            raise
+
+    one = client({name: wait}, openHandshakeTimeout=3)
+    if name == "onConnect":
+        answered(one, upgrade_response(asked(one)))
+    if end == "drop":
+        one.session.dropConnection()
+    elif end == "leave":
+        one.peer.wire.finish()
+    one.advance(3.01)
+
+    assert cancelled == [name]
+    assert isinstance(error_of(one), HandshakeError)
+    assert log_of(one).failures == []
+
+
+@pytest.mark.parametrize("abort", [False, True])
+def test_dropping_it_is_a_failure_that_is_told_later(abort: bool) -> None:
+    one = client()
+    one.session.dropConnection(abort)
+    before = one.session.names
+    one.run()
+
+    assert before == ["onConnecting"]
+    assert str(error_of(one)) == "dropped by the application"
+    assert cause_of(one) is CloseCause.DROPPED
+
+
+def test_an_exception_in_onhandshakefailed_is_only_logged() -> None:
+    broken = RuntimeError("broken")
+    one = client({"onHandshakeFailed": lambda _: raising(broken)})
+    one.lose()
+
+    assert log_of(one).failures == [broken]
+    assert one.session.names[-1] == "onClose"
+
+
+def test_cookies_and_credentials_are_never_in_the_log() -> None:
+    """Nor in an error's text."""
+    for said in (b"HTTP/1.1 403 No\r\nSet-Cookie: s3cret\r\n\r\n", b"HTTP/1.1 101 X\r\nSet-Cookie: s3cret\r\n\r\n"):
+        one = client(url=f"ws://user:{SECRET}@localhost/", headers={"Cookie": SECRET})
+        sent = asked(one)
+        answered(one, said)
+        one.lose()
+        error = error_of(one)
+        assert isinstance(error, HandshakeError)
+        told = [str(error), repr(error.headers), repr(one.session.calls), log_of(one).lines, repr(sent.headers)]
+
+        assert sent.headers["Cookie"] == SECRET
+        assert SECRET not in repr(told)
+
+
+def test_nothing_is_sent_or_closed_before_it_is_open() -> None:
+    one = client()
+    with pytest.raises(WebSocketError, match="not open yet"):
+        one.session.sendMessage("x")
+    with pytest.raises(WebSocketError, match="not open yet"):
+        one.session.sendClose()
+    one.session.flush()
+
+    assert one.session.bufferedAmount == 0
+    assert not one.session.isOpen
+
+
+def test_once_it_has_failed_it_is_closed() -> None:
+    one = client()
+    one.lose()
+    one.session.sendClose()
+    one.session.dropConnection()
+    with pytest.raises(WebSocketError, match="closed"):
+        one.session.sendMessage("x")
+
+    assert one.session.names == ["onConnecting", "onHandshakeFailed", "onClose"]

@@ -184,9 +184,11 @@ def test_a_switch_takes_true_or_false(name: str, value: object) -> None:
     assert refusal(name, value) == f"option {name}={value!r} is not allowed: {name} takes True or False"
 
 
-def test_a_read_takes_at_least_a_kibibyte() -> None:
+@pytest.mark.parametrize("value", [0, None, 1023, 64 * MIB + 1, 2**40])
+def test_a_read_takes_what_memory_has_room_for(value: object) -> None:
     assert value_of("readLimit", 1024) == 1024
-    assert "takes a whole number, 1024 or more" in refusal("readLimit", 1023)
+    assert value_of("readLimit", 64 * MIB) == 64 * MIB
+    assert refusal("readLimit", value).endswith("readLimit takes a whole number from 1024 to 67108864")
 
 
 # Origins.

@@ -13,7 +13,7 @@ import pytest
 
 from wsfactory.errors import ConnectionClosed
 from wsfactory.http11 import HeadReader
-from wsfactory.opening import ServerOpening
+from wsfactory.opening_server import ServerOpening
 from wsfactory.session import ClientSession, ServerSession, Session
 from wsfactory.testing import (
     ClientFactory,

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 from twisted.internet.defer import Deferred
 
-from wsfactory.errors import ConnectionClosed
 from wsfactory.testing import (
     Alone,
     Frame,
@@ -227,78 +226,6 @@ class Greeter(RecordingServer):
         self.sendMessage("welcome")
 
 
-# Not inside a call that the user makes.
-
-
-def stalled() -> Alone[RecordingServer]:
-    """Return a server whose wire takes nothing."""
-    one = alone(RecordingServer)
-    one.wire.capacity = one.wire.room = 0
-    return one
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda session: session.sendMessage(bytes(200_000), isBinary=True),
-        lambda session: session.sendPing(b"x"),
-        lambda session: session.sendClose(),
-        lambda session: session.dropConnection(),
-        lambda session: session.dropConnection(abort=True),
-        lambda session: session.resumeReceiving(),
-        lambda session: session.pauseReceiving(),
-        lambda session: session.drain(),
-        lambda session: session.flush(),
-        lambda session: session.factory.shutdown(),
-        lambda session: (session.factory.shutdown(), session.factory.shutdown()),
-    ],
-)
-def test_no_callback_runs_inside_a_call_that_the_user_makes(call: Callable[[RecordingServer], object]) -> None:
-    one = stalled()
-    one.session.pauseReceiving()
-    one.exchange(text("waits"))
-    before = one.session.names
-    call(one.session)
-
-    assert one.session.names == before
-
-
-@pytest.mark.parametrize(
-    "call", [lambda s: s.sendClose(), lambda s: s.dropConnection(), lambda s: s.factory.shutdown()]
-)
-def test_who_waits_in_drain_does_not_go_on_inside_a_call_of_another(call: Callable[[RecordingServer], object]) -> None:
-    async def wait() -> None:
-        try:
-            await one.session.drain()  # type: ignore[misc]
-        except ConnectionClosed:
-            one.session.calls.append(("closed",))
-
-    one = stalled()
-    one.session.sendMessage(bytes(200_000), isBinary=True)
-    waiting = one.session.factory.flavour.futures.from_result(wait())
-    before = [*one.session.names]
-    call(one.session)
-    during = [*one.session.names]
-    one.run()
-
-    assert waiting is not None
-    assert during == before
-    assert "closed" in one.session.names
-
-
-def test_dropping_a_client_that_is_not_connected_calls_back_later() -> None:
-    class Impatient(RecordingClient):
-        def onConnecting(self, details: object) -> None:
-            super().onConnecting(details)
-            self.dropConnection()
-            self.calls.append(("dropped",))
-
-    one = alone(Impatient, opened=False)
-    one.run()
-
-    assert one.session.names == ["onConnecting", "dropped", "onHandshakeFailed", "onClose"]
-
-
 # onClose: exactly once, last.
 
 
@@ -340,16 +267,6 @@ def test_onclose_is_the_last_call_and_the_only_one(
         one.session.closeInfo.code,
         one.session.closeInfo.reason,
     )
-
-
-def test_nothing_is_called_for_the_send_buffer_after_the_loss() -> None:
-    """Neither that it is full, when the loss comes first, nor that it is empty, for what waited is gone."""
-    one = stalled()
-    one.session.sendMessage(bytes(200_000), isBinary=True)
-    one.session.transport_lost("gone")
-    one.clock.advance(1)
-
-    assert one.session.names[2:] == ["onSendPaused", "onClose"]
 
 
 # Exceptions.

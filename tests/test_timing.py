@@ -257,6 +257,19 @@ def test_a_deadline_in_the_past_fires_at_the_next_tick(bench: Bench, due: float)
     assert len(bench.fired) == 4
 
 
+# 4.1 divided by a tick of 0.01 is 409.99999999999994: a tick that ends right now.
+@example(start=4.1)
+@given(start=st.one_of(st.floats(0, 1e6), st.integers(0, 10**6).map(lambda number: number / 100)))
+def test_the_next_tick_is_never_this_moment(start: float) -> None:
+    bench = Bench(start)
+    bench.after(0)
+    bench.clock.advance(0)
+    now = len(bench.fired)
+    bench.clock.advance(TICK * 1.0001)
+
+    assert (now, len(bench.fired)) == (0, 1)
+
+
 # A loop that was blocked.
 
 
@@ -321,6 +334,21 @@ def test_without_progress_a_progress_deadline_is_exact(left: int) -> None:
 
     assert 10.0 <= time <= 10.0 + 2 * TICK
     assert bench.wakeups == 0
+
+
+@given(start=st.integers(0, 10**5).map(lambda number: number / 100), seconds=st.sampled_from([0.3, 3.0, 10.0]))
+def test_without_progress_a_progress_deadline_ends_wherever_rounding_leads(start: float, seconds: float) -> None:
+    """At 1.1 + 3 it is 4.1, but 4.1 - 1.1 is not yet 3."""
+    bench = Bench(start)
+    ProgressDeadline(bench.wheel, seconds, lambda: 0, bench.note("expired"))
+    looks = 0
+    while bench.wakeups:
+        (wakeup,) = bench.clock.getDelayedCalls()
+        bench.clock.advance(max(0.0, wakeup.getTime() - bench.clock.seconds()))
+        looks += 1
+
+    assert bench.names == ["expired"]
+    assert looks <= 22
 
 
 def test_progress_starts_it_anew() -> None:

@@ -43,13 +43,17 @@ class Transport(Protocol):
 class Log(Protocol):
     """A log with structured fields: ``log.info("{peer} left", peer=...)``."""
 
-    def debug(self, text: str, **fields: object) -> None: ...
+    def debug(self, text: str, **fields: object) -> None:
+        """Log what helps to find a fault."""
 
-    def info(self, text: str, **fields: object) -> None: ...
+    def info(self, text: str, **fields: object) -> None:
+        """Log what is good to know."""
 
-    def warn(self, text: str, **fields: object) -> None: ...
+    def warn(self, text: str, **fields: object) -> None:
+        """Log what somebody should look at."""
 
-    def error(self, text: str, **fields: object) -> None: ...
+    def error(self, text: str, **fields: object) -> None:
+        """Log what went wrong."""
 
     def failure(self, text: str, error: BaseException, **fields: object) -> None:
         """Log *error* with its traceback."""

@@ -7,13 +7,13 @@ means none.  No I/O, no clock.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from wsfactory.errors import OptionError
+from wsfactory.origins import check_allowed_origins
 
 __all__ = ["Options", "changed", "option_names"]
 
@@ -84,9 +84,7 @@ def _marks(value: object) -> tuple[int, int]:
 
 
 # As in origins.py, which matches with them: what a browser says, or with a wildcard for the host's first labels.
-_ORIGIN: Final = re.compile(
-    r"null|[a-z][a-z0-9+.-]*://(\*\.)?(\[[0-9a-f:.]+\]|[a-z0-9._~%-]+)(:[0-9]{1,5})?", re.IGNORECASE
-)
+_LISTS: Final = (list, tuple, set, frozenset)
 _ORIGINS_ALLOWED: Final = (
     '"same-origin", "*", or a list of origins such as "https://example.com", "https://example.com:8443",'
     ' "https://*.example.com" (no path, no slash at the end) and "null"'
@@ -94,15 +92,14 @@ _ORIGINS_ALLOWED: Final = (
 
 
 def _origins(value: object) -> str | tuple[str, ...]:
-    if isinstance(value, str) and value in {"same-origin", "*"}:
-        return value
-    if isinstance(value, list | tuple | set | frozenset) and all(_is_origin(origin) for origin in value):
-        return tuple(value)
-    raise _Bad(_ORIGINS_ALLOWED)
-
-
-def _is_origin(value: object) -> bool:
-    return isinstance(value, str) and _ORIGIN.fullmatch(value) is not None
+    entries = value if isinstance(value, str) else tuple(value) if isinstance(value, _LISTS) else None
+    if entries is None or not all(isinstance(entry, str) for entry in entries):
+        raise _Bad(_ORIGINS_ALLOWED)
+    try:
+        check_allowed_origins(entries)
+    except ValueError:
+        raise _Bad(_ORIGINS_ALLOWED) from None
+    return entries
 
 
 def _option(default: Any, check: Check, *, built: bool = True) -> Any:
@@ -144,7 +141,7 @@ class Options:
     maxFramePayloadSize: int = _option(0, _limit)
     maxFragments: int = _option(4096, _limit)
     autoFragmentSize: int = _option(0, _limit)
-    readLimit: int = _option(64 * KIB, _between(1024, None))
+    readLimit: int = _option(64 * KIB, _between(KIB, 64 * MIB))
     writeLimit: tuple[int, int] = _option((64 * KIB, 16 * KIB), _marks)
     maxSendBuffer: int = _option(0, _limit, built=False)
     slowConsumer: str = _option("close", _truth, built=False)

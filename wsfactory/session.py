@@ -18,7 +18,8 @@ from wsfactory.conversation import Conversation, bytes_of, control_payload, text
 from wsfactory.errors import ConnectionClosed, InvalidState, WebSocketError
 from wsfactory.events import CloseCause, CloseInfo
 from wsfactory.frames import Opcode
-from wsfactory.opening import ClientOpening, Connecting, ServerOpening
+from wsfactory.opening import ClientOpening, Connecting
+from wsfactory.opening_server import ServerOpening
 
 if TYPE_CHECKING:
     from wsfactory.factory import Counters, SharedFactory

@@ -88,7 +88,7 @@ class Wheel:
 
     def at(self, due: float, callback: Callable[[], object]) -> Deadline:
         """Call *callback* once the clock shows *due*; a *due* in the past fires at the next tick."""
-        slot = max(self._slot_of(due), math.floor(self.now() / self._tick) + 1)
+        slot = max(self._slot_of(due), self._next_slot())
         deadline = Deadline(self, due, slot, callback)
         waiting = self._slots.get(slot)
         if waiting is None:
@@ -102,6 +102,12 @@ class Wheel:
         slot = math.ceil(due / self._tick)
         # The division may have rounded down onto a whole number: never early, not by the last bit of a float either.
         return slot if slot * self._tick >= due else slot + 1
+
+    def _next_slot(self) -> int:
+        now = self.now()
+        slot = math.floor(now / self._tick) + 1
+        # The same rounding: a slot that is due at this very moment would go round in circles on a clock that stands.
+        return slot if slot * self._tick > now else slot + 1
 
     def _remove(self, deadline: Deadline, slot: int) -> None:
         waiting = self._slots.get(slot)
@@ -190,7 +196,7 @@ class ProgressDeadline:
         if left < self._left:
             self._since = self._wheel.now()
         self._left = left
-        if self._wheel.now() - self._since >= self._seconds:
+        if self._wheel.now() >= self._since + self._seconds:
             self._expired()
         else:
             self._deadline = self._arm()

@@ -208,7 +208,7 @@ def _to_ascii(url: str, name: str) -> str:
 
 def _idna(name: str) -> str:
     try:
-        import idna  # noqa: PLC0415 - its tables are large, and most hosts are ASCII
+        import idna
     except ImportError:
         return name.encode("idna").decode("ascii").lower()
     return idna.encode(name, uts46=True).decode("ascii")

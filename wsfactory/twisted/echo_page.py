@@ -67,10 +67,12 @@ const at = id => document.getElementById(id);
 const url = Object.assign(new URL(location.href), { protocol: location.protocol.replace("http", "ws"), hash: "" }).href;
 let socket, sentAt = [];
 
-function print(kind, text) {
-  const line = document.createElement("li");
+function print(kind, text, aside = "") {
+  const line = document.createElement("li"), note = document.createElement("span");
   line.className = kind;
-  line.textContent = text;
+  note.className = "note";
+  note.textContent = aside;
+  line.append(text, note);
   at("log").append(line);
   if (at("log").childElementCount > 500) at("log").firstElementChild.remove();
   line.scrollIntoView({ block: "end" });
@@ -89,7 +91,7 @@ function connect() {
   socket = new WebSocket(url);
   socket.onopen = () => { show("open", "connected to"); send("Hello from your browser"); };
   socket.onmessage = event => {
-    print("got", event.data + "   (" + (performance.now() - sentAt.shift()).toFixed(1) + " ms)");
+    print("got", event.data, "  " + (performance.now() - sentAt.shift()).toFixed(1) + " ms");
   };
   socket.onclose = event => {
     show("closed", "disconnected from");

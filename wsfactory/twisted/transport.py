@@ -22,6 +22,7 @@ from twisted.internet.interfaces import (
     ISSLTransport,
     ITransport,
 )
+from twisted.logger import ILogObserver, Logger
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from txaio import tx
@@ -265,11 +266,16 @@ def _failure(error: BaseException) -> Failure:
     return Failure(error, type(error), error.__traceback__)
 
 
+def _logger(observer: ILogObserver | None, namespace: str) -> Logger:
+    """Return a logger of the package; *namespace* would name the class of ours that made it."""
+    return Logger("wsfactory", observer=observer)
+
+
 class TwistedLog:
     """twisted.logger, through txaio: ``txaio.set_global_log_level`` may be called at any time."""
 
     def __init__(self) -> None:
-        self._logger = tx.make_logger()
+        self._logger = tx.make_logger(logger=_logger)
 
     def debug(self, text: str, **fields: object) -> None:
         """Log what helps to find a fault."""
