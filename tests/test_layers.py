@@ -47,6 +47,7 @@ LAYERS = (
     {
         "wsfactory.http11",
         "wsfactory.bodies",
+        "wsfactory.origins",
         "wsfactory.urls",
         "wsfactory.tls",
         "wsfactory.frames",
@@ -55,7 +56,7 @@ LAYERS = (
         "wsfactory.timing",
         "wsfactory._payload",
     },
-    {"wsfactory.errors", "wsfactory.origins"},
+    {"wsfactory.errors"},
 )
 FLAVOURS = 1
 SOCKETS = 2

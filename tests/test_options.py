@@ -210,6 +210,7 @@ def test_origins_may_be_listed() -> None:
         ["example.com"],
         ["https://example.com/"],
         ["https://exa mple.com"],
+        ["https://example.com:99999"],
         ["https://example.com:99999999"],
         ["https://"],
         ["*"],
@@ -222,3 +223,7 @@ def test_what_no_browser_says_is_no_origin(value: object) -> None:
 
     assert text.startswith(f"option allowedOrigins={value!r} is not allowed: allowedOrigins takes ")
     assert "https://example.com" in text
+
+
+def test_the_fault_of_an_origin_is_told() -> None:
+    assert "'https://x:99999' is no origin: the port must be 1-65535" in refusal("allowedOrigins", ["https://x:99999"])

@@ -73,6 +73,7 @@ def test_a_star_allows_every_origin_null_too(origin: str) -> None:
         ("http://example.com:8080", "http://example.com:8080"),
         ("http://[::1]:80", "http://[::1]"),
         ("null", "null"),
+        ("NULL", "null"),
         ("chrome-extension://abcdefgh", "chrome-extension://abcdefgh"),
         ("https://*.example.com", "https://a.example.com"),
         ("https://*.example.com", "https://a.b.example.com:443"),
@@ -117,7 +118,7 @@ def test_a_list_does_not_allow_the_same_origin_by_itself() -> None:
     assert not is_origin_allowed("http://example.com", "example.com", ["null"])
 
 
-@pytest.mark.parametrize("allowed", ["same-origin", "*", [], ["null"], ("https://a:1", "https://*.b", "app://c_d.e")])
+@pytest.mark.parametrize("allowed", ["same-origin", "*", [], ["null"], ["NULL"], ("https://a:1", "https://*.b", "app://c_d.e")])
 def test_these_can_be_allowed(allowed: str | Sequence[str]) -> None:
     check_allowed_origins(allowed)
 
@@ -145,3 +146,9 @@ def test_what_cannot_be_allowed_is_named_with_what_can(allowed: str | Sequence[s
         check_allowed_origins(allowed)
 
     assert repr(allowed if isinstance(allowed, str) else allowed[0]) in str(caught.value)
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "99999"])
+def test_a_port_that_is_none_is_named_as_the_fault(port: str) -> None:
+    with pytest.raises(ValueError, match="the port must be 1-65535"):
+        check_allowed_origins([f"https://example.com:{port}"])

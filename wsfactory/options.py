@@ -97,8 +97,8 @@ def _origins(value: object) -> str | tuple[str, ...]:
         raise _Bad(_ORIGINS_ALLOWED)
     try:
         check_allowed_origins(entries)
-    except ValueError:
-        raise _Bad(_ORIGINS_ALLOWED) from None
+    except ValueError as fault:
+        raise _Bad(f'"same-origin", "*", or a list of origins; {fault}') from None
     return entries
 
 

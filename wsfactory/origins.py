@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from wsfactory.urls import DEFAULT_PORTS, MAX_PORT
+
 __all__ = ["AllowedOrigins", "check_allowed_origins", "is_origin_allowed"]
 
 SAME_ORIGIN = "same-origin"
@@ -17,7 +19,6 @@ ANY = "*"
 
 AllowedOrigins = str | Sequence[str]
 
-_DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 _HOST = r"\[[0-9a-f:.]+\]|[a-z0-9._~%-]+"
 _ORIGIN = re.compile(rf"([a-z][a-z0-9+.-]*)://({_HOST})(?::([0-9]{{1,5}}))?")
 _ENTRY = re.compile(rf"([a-z][a-z0-9+.-]*)://(\*\.)?({_HOST})(?::([0-9]{{1,5}}))?")
@@ -58,22 +59,22 @@ def check_allowed_origins(allowed: AllowedOrigins) -> None:
             raise ValueError(f'{allowed!r} is neither "same-origin" nor "*" nor a list of origins')
         return
     for entry in allowed:
-        if entry != "null":
+        if entry.lower() != "null":
             _parse_entry(entry)
 
 
 def _is_same(origin: str, host: str) -> bool:
     theirs, ours = _ORIGIN.fullmatch(origin.lower()), _HOST_PORT.fullmatch(host.lower())
-    if theirs is None or ours is None or theirs[1] not in _DEFAULT_PORTS:
+    if theirs is None or ours is None or theirs[1] not in DEFAULT_PORTS:
         return False
     # The scheme is not compared: behind a proxy that ends TLS we cannot know it.  It gives both their default port.
-    default = _DEFAULT_PORTS[theirs[1]]
+    default = DEFAULT_PORTS[theirs[1]]
     return (theirs[2], int(theirs[3] or default)) == (ours[1], int(ours[2] or default))
 
 
 def _entry_matches(entry: str, origin: str) -> bool:
-    if entry == "null" or origin == "null":
-        return entry == origin
+    if "null" in (entry.lower(), origin):
+        return entry.lower() == origin
     theirs = _ORIGIN.fullmatch(origin.lower())
     if theirs is None:
         return False
@@ -90,8 +91,10 @@ def _parse_entry(entry: str) -> _Entry:
             '"https://*.example.com" (no path, no slash at the end, the host as browsers send it: xn--...) and "null"'
         )
     scheme, star, host, port = match.groups()
+    if port and not 1 <= int(port) <= MAX_PORT:
+        raise ValueError(f"{entry!r} is no origin: the port must be 1-{MAX_PORT}")
     return _Entry(scheme, host, _port(scheme, port), star is not None)
 
 
 def _port(scheme: str, port: str | None) -> int | None:
-    return int(port) if port else _DEFAULT_PORTS.get(scheme)
+    return int(port) if port else DEFAULT_PORTS.get(scheme)

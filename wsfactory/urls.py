@@ -17,6 +17,7 @@ from wsfactory.errors import InvalidURL
 __all__ = ["URL", "Authority", "basic_auth", "parse_authority", "parse_listening_url", "parse_url", "split_url"]
 
 DEFAULT_PORTS = {"ws": 80, "http": 80, "wss": 443, "https": 443}
+MAX_PORT = 65535
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^#]*)(#.*)?")
 _HOST_PORT = re.compile(r"(?:\[([^\[\]]*)\]|([^:\[\]]*))(?::([0-9]*))?")
@@ -181,8 +182,8 @@ def _parse_ipv6(url: str, text: str) -> str:
 def _parse_port(url: str, text: str | None) -> int | None:
     if not text:
         return None
-    if len(text) > 5 or not 1 <= int(text) <= 65535:
-        raise _invalid(url, "the port must be 1-65535")
+    if len(text) > 5 or not 1 <= int(text) <= MAX_PORT:
+        raise _invalid(url, f"the port must be 1-{MAX_PORT}")
     return int(text)
 
 
