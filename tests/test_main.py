@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 import wsfactory
+from wsfactory import testing
 from wsfactory.__main__ import main
 from wsfactory.twisted import terminal
 from wsfactory.twisted.screen import Screen
@@ -80,6 +81,32 @@ def test_a_bad_command_line_has_status_2(
     assert said in output.err
     assert output.err.startswith("usage: python -m wsfactory ")
     assert (output.out, asked) == ("", [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["--subprotocol", "a", "--subprotocol", "a"],
+            "argument --subprotocol: subprotocols=('a', 'a') is not allowed",
+        ),
+        (["--header", "Host: a", "--header", "Host: b"], "argument --header: "),
+        (["--header", "Authorization: a", "--header", "authorization: b"], "the header Authorization is given twice"),
+        (["--header", "Origin: a", "--header", "ORIGIN: b"], "the header Origin is given twice"),
+    ],
+)
+def test_values_that_do_not_go_together_have_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    """Each is fine by itself; that they cannot all be sent is told before the reactor runs."""
+    monkeypatch.setattr(terminal, "the_reactor", testing.Clock)
+    with pytest.raises(SystemExit) as caught:
+        main([URL, *arguments])
+    output = capsys.readouterr()
+
+    assert caught.value.code == 2
+    assert output.err.startswith("usage: python -m wsfactory ")
+    assert said in output.err.splitlines()[-1]
 
 
 def test_help_and_version_are_for_newcomers(capsys: pytest.CaptureFixture[str]) -> None:

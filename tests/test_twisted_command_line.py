@@ -9,7 +9,14 @@ import pytest
 
 from wsfactory.errors import OptionError
 from wsfactory.twisted import ServerProtocol
-from wsfactory.twisted.command_line import load_class, one_line, parse_header, parse_option, parse_subprotocol
+from wsfactory.twisted.command_line import (
+    load_class,
+    naming_the_option,
+    one_line,
+    parse_header,
+    parse_option,
+    parse_subprotocol,
+)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +154,29 @@ def test_a_module_that_cannot_be_used_says_why_and_where(here: Path, source: str
 def test_a_module_that_is_not_there_is_named(here: Path, name: str) -> None:
     with pytest.raises(OptionError, match=f"importing {name.replace('.', '[.]')} failed: "):
         load_class(f"{name}:Chat", ServerProtocol)
+
+
+def test_a_class_that_is_not_made_without_arguments_is_refused(here: Path) -> None:
+    """A server would notice with its first client, and no sooner."""
+    (here / "picky.py").write_text(
+        "from wsfactory.twisted import ServerProtocol\n"
+        "class Chat(ServerProtocol):\n    def __init__(self, room):\n        pass\n"
+        "class Broken(ServerProtocol):\n    def __init__(self):\n        raise SystemExit(0)\n"
+    )
+    with pytest.raises(OptionError, match=r"Chat\(\) failed: TypeError: .*'room'; allowed is .* without arguments"):
+        load_class("picky:Chat", ServerProtocol)
+    with pytest.raises(OptionError, match=r"Broken\(\) failed: SystemExit: 0 \(.*picky\.py, line 7\); allowed is "):
+        load_class("picky:Broken", ServerProtocol)
+
+
+def test_a_factorys_complaint_is_given_the_name_of_the_option() -> None:
+    for complaint, said in (
+        ("subprotocols=['a',\n'a'] is", "--subprotocol: subprotocols=['a', 'a'] is"),
+        ("headers takes", "--header: headers takes"),
+        ("option maxQueue=1 is", "--option: option maxQueue=1 is"),
+        ("something else", "something else"),
+    ):
+        assert naming_the_option(OptionError(complaint)) == said
 
 
 def test_one_line_is_one_line() -> None:

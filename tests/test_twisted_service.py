@@ -142,6 +142,7 @@ def test_make_service_is_what_the_options_say() -> None:
     options.parseOptions(["--listen", "tcp:9000", "--option", "maxQueue=5"])
     service = makeService(options)
 
+    assert service.factory is options.factory
     assert service.factory.options.maxQueue == (5, 1)
 
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXServerEndpoint
-from twisted.internet.testing import MemoryReactorClock
 
 import wsfactory
 from wsfactory.http11 import Headers
 from wsfactory.twisted import ServerFactory, ServerProtocol
 from wsfactory.twisted.echo import Echo
 from wsfactory.twisted.service_options import Options
+
+
+class Picky(ServerProtocol):
+    """Cannot be made by a factory."""
+
+    def __init__(self, room: str) -> None:
+        self.room = room
 
 
 def parsed(*arguments: str) -> Options:
@@ -24,7 +29,7 @@ def parsed(*arguments: str) -> Options:
 
 
 def factory_of(*arguments: str) -> ServerFactory:
-    return parsed(*arguments).make_factory(cast("Any", MemoryReactorClock()))
+    return parsed(*arguments).factory
 
 
 def refused(*arguments: str) -> str:
@@ -108,6 +113,11 @@ def test_the_last_of_two_values_holds() -> None:
         (("--nonsense",), "--nonsense not recognized", "twistd wsfactory --help"),
         (("--listen",), "--listen requires argument", "twistd wsfactory --help"),
         (("tcp:9000",), "'tcp:9000'", "--listen"),
+        (("--listen", "stdio"), "--listen stdio: ", "allowed is an endpoint such as tcp:9000"),
+        (("--listen", "stdio:"), "--listen stdio:: ", "allowed is an endpoint such as tcp:9000"),
+        (("--listen", "haproxy:stdio"), "--listen haproxy:stdio: ", "allowed is an endpoint such as tcp:9000"),
+        (("--protocol", f"{__name__}:Picky"), "Picky() failed: TypeError: ", "without arguments"),
+        (("--subprotocol", "a", "--subprotocol", "a"), "--subprotocol: ", "a list of different tokens"),
     ],
 )
 def test_a_bad_value_ends_with_one_line_that_names_the_option_and_what_is_allowed(
@@ -118,6 +128,17 @@ def test_a_bad_value_ends_with_one_line_that_names_the_option_and_what_is_allowe
     assert line.startswith("twistd wsfactory: ")
     assert named in line
     assert allowed in line
+
+
+def test_tls_that_is_not_installed_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "OpenSSL", None)
+    for name in [name for name in sys.modules if name.startswith(("OpenSSL.", "twisted.internet.ssl"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("twisted.internet.ssl", raising=False)
+    line = refused("--listen", "ssl:9443:privateKey=key.pem:certKey=cert.pem")
+
+    assert "--listen ssl:9443:privateKey=key.pem:certKey=cert.pem: " in line
+    assert "pip install wsfactory[tls]" in line
 
 
 def test_help_explains_every_option(capsys: pytest.CaptureFixture[str]) -> None:

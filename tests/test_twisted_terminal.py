@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from wsfactory import testing
-from wsfactory.errors import ConnectError, HandshakeError
+from wsfactory.errors import ConnectError, HandshakeError, OptionError
 from wsfactory.frames import Opcode
 from wsfactory.testing import Alone, Frame, alone, binary, close, pong, text
 from wsfactory.tls import TLS
@@ -52,7 +52,7 @@ class Use:
         self.call.typed_lines = lambda typist: self.typed  # type: ignore[method-assign]
         self.statuses: list[int] = []
         self.call.over.addCallback(self.statuses.append)
-        self.alone: Alone[Any] = alone(cast("Any", self.call.make_factory()))
+        self.alone: Alone[Any] = alone(cast("Any", self.call.factory))
         self.session, self.exchange = self.alone.session, self.alone.exchange
 
     def ends(self, *answer: Frame | bytes) -> int:
@@ -364,6 +364,29 @@ def test_ctrl_c_while_connecting_gives_up() -> None:
     assert err.getvalue() == "wsfactory: interrupted\n"
 
 
+def test_whatever_dialling_raises_ends_it() -> None:
+    """A reactor logs what is raised, and runs on."""
+    err = io.StringIO()
+    call = Call(Asked(URL), Screen(io.StringIO(), err, False), cast("Any", testing.Clock()))
+    call.factory.protocol = None
+    statuses: list[int] = []
+    call.over.addCallback(statuses.append)
+    call.dial()
+
+    assert statuses == [1]
+    assert err.getvalue().startswith("wsfactory: the factory has no protocol")
+
+
+def test_what_cannot_all_be_sent_is_refused_before_anything_runs() -> None:
+    for asked in (
+        Asked(URL, subprotocols=("a", "a")),
+        Asked(URL, headers=(("Host", "a"), ("host", "b"))),
+        Asked(URL, headers=(("Authorization", "a"), ("authorization", "b"))),
+    ):
+        with pytest.raises(OptionError):
+            Call(asked, Screen(io.StringIO(), io.StringIO(), False), cast("Any", testing.Clock()))
+
+
 def test_nobody_reading_stdout_ends_it() -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
@@ -402,7 +425,7 @@ def test_a_refusal_says_why(error: BaseException, said: str) -> None:
 
 def test_the_factory_carries_what_was_asked_for() -> None:
     asked = Asked(URL, headers=(("X-One", "1"),), subprotocols=("chat.v1",), insecure=True)
-    factory = Call(asked, Screen(io.StringIO(), io.StringIO(), False), cast("Any", testing.Clock())).make_factory()
+    factory = Call(asked, Screen(io.StringIO(), io.StringIO(), False), cast("Any", testing.Clock())).factory
 
     assert (factory.subprotocols, list(factory.headers)) == (("chat.v1",), [("X-One", "1")])
     assert factory.tls == TLS(verify=False)

@@ -10,7 +10,8 @@ from io import TextIOWrapper
 from typing import TextIO, TypeVar
 
 import wsfactory
-from wsfactory.twisted.command_line import one_line, parse_header, parse_subprotocol
+from wsfactory.errors import OptionError
+from wsfactory.twisted.command_line import naming_the_option, one_line, parse_header, parse_subprotocol
 from wsfactory.urls import parse_url
 
 __all__ = ["main"]
@@ -34,7 +35,8 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program with *arguments*; returns its exit status.  Raises ``SystemExit(2)`` for a bad command line."""
-    asked = _parser().parse_args(arguments)
+    parser = _parser()
+    asked = parser.parse_args(arguments)
     # Only now, so that a bad command line is told at once.
     from wsfactory.twisted.screen import Screen
     from wsfactory.twisted.terminal import Asked, run
@@ -42,7 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     screen = Screen(_stream(sys.stdout), _stream(sys.stderr), _isatty(sys.stdin) and _isatty(sys.stdout))
     headers, subprotocols = tuple(asked.header), tuple(asked.subprotocol)
     piped = not _isatty(sys.stdin)
-    return run(Asked(asked.url, asked.message, asked.ping, headers, subprotocols, asked.insecure, piped), screen)
+    try:
+        return run(Asked(asked.url, asked.message, asked.ping, headers, subprotocols, asked.insecure, piped), screen)
+    except OptionError as error:
+        # Each value is fine, but not all of them together.
+        parser.error(f"argument {naming_the_option(error)}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,9 +7,10 @@ went through ``one_line``.
 from __future__ import annotations
 
 import ast
+import importlib
 import os
+import re
 import sys
-from importlib import import_module
 from traceback import extract_tb
 from types import ModuleType
 from typing import TypeVar
@@ -20,13 +21,15 @@ from wsfactory.http11 import is_token, parse_field
 from wsfactory.options import Options, changed
 from wsfactory.urls import parse_url
 
-__all__ = ["load_class", "one_line", "parse_header", "parse_option", "parse_subprotocol"]
+__all__ = ["load_class", "naming_the_option", "one_line", "parse_header", "parse_option", "parse_subprotocol"]
 
 T = TypeVar("T")
 
 _WORDS = {"none": None, "true": True, "false": False}
 # Options that take a list of texts, and the words which they take instead of one.
 _LISTS = {"allowedOrigins": ("same-origin", "*"), "trustedProxies": ()}
+# What a factory's complaint begins with, and the option of the command line that it is about.
+_ARGUMENTS = {"subprotocols": "--subprotocol", "headers": "--header", "option": "--option"}
 
 
 def parse_option(text: str) -> tuple[str, object]:
@@ -74,7 +77,7 @@ def parse_subprotocol(text: str) -> str:
 
 
 def load_class(text: str, base: type[T]) -> type[T]:
-    """Import ``package.module:Class``, from the current directory too; it must be a subclass of *base*."""
+    """Import ``package.module:Class``, from the current directory too; a subclass of *base* that takes no arguments."""
     module_name, _, name = text.partition(":")
     if not (module_name and name.isidentifier()):
         raise OptionError("allowed is package.module:Class, like chat.server:Chat")
@@ -84,7 +87,17 @@ def load_class(text: str, base: type[T]) -> type[T]:
         raise OptionError(f"the module {module_name} has no {name}; allowed is package.module:Class, {wanted}")
     if not (isinstance(found, type) and issubclass(found, base)):
         raise OptionError(f"{name} is not {wanted}")
+    _try_to_make(found)
     return found
+
+
+def _try_to_make(found: type) -> None:
+    """Make one, as a factory will; otherwise the first connection would be the first to notice."""
+    try:
+        found()
+    except (Exception, SystemExit) as error:
+        why = f"{found.__name__}() failed: {type(error).__name__}: {error}{_place(error)}"
+        raise OptionError(f"{why}; allowed is a class whose instances are made without arguments") from error
 
 
 def _load_module(name: str) -> ModuleType:
@@ -92,16 +105,24 @@ def _load_module(name: str) -> ModuleType:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        return import_module(name)
+        return importlib.import_module(name)
     except (Exception, SystemExit) as error:
         raise OptionError(f"importing {name} failed: {type(error).__name__}: {error}{_place(error)}") from error
 
 
 def _place(error: BaseException) -> str:
     """Return where *error* comes from, if that is in a file, and in none of the import system's own."""
-    frames = [frame for frame in extract_tb(error.__traceback__)[1:] if not frame.filename.startswith("<frozen ")]
-    # The first frame is import_module's.
-    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if len(frames) > 1 else ""
+    # The first frame is our own.
+    names = [(frame.filename, frame.lineno) for frame in extract_tb(error.__traceback__)[1:]]
+    theirs = [name for name in names if not name[0].startswith(("<frozen ", str(importlib.__file__)))]
+    return f" ({theirs[-1][0]}, line {theirs[-1][1]})" if theirs else ""
+
+
+def naming_the_option(error: OptionError) -> str:
+    """Return the one line of a factory's complaint about values that were fine one by one."""
+    text = one_line(error)
+    option = _ARGUMENTS.get(re.split(r"\W", text)[0])
+    return f"{option}: {text}" if option else text
 
 
 def one_line(error: object) -> str:

@@ -110,8 +110,7 @@ def _tell_aborted(aborted: object) -> None:
 
 def makeService(options: Options) -> WebSocketService:
     """Return the service that *options* describe; twistd calls it."""
-    reactor = the_reactor()
-    return WebSocketService(options.make_factory(reactor), options.places, reactor)
+    return WebSocketService(options.factory, options.places, the_reactor())
 
 
 def url_of(place: Place, address: IAddress) -> str:

@@ -19,7 +19,14 @@ from twisted.python import usage
 import wsfactory
 from wsfactory.errors import OptionError
 from wsfactory.options import option_names
-from wsfactory.twisted.command_line import load_class, one_line, parse_header, parse_option, parse_subprotocol
+from wsfactory.twisted.command_line import (
+    load_class,
+    naming_the_option,
+    one_line,
+    parse_header,
+    parse_option,
+    parse_subprotocol,
+)
 from wsfactory.twisted.echo import Echo
 from wsfactory.twisted.endpoints import server_endpoint
 from wsfactory.twisted.server import ServerFactory, ServerProtocol
@@ -33,6 +40,7 @@ _PLACES = (
     "allowed is an endpoint such as tcp:9000, tcp:9000:interface=127.0.0.1 or"
     " ssl:9443:privateKey=key.pem:certKey=cert.pem, or a URL such as ws://127.0.0.1:9000/"
 )
+_STDIO = re.compile(r"(haproxy:)?stdio(:|$)")
 _MORE = f"""
 The names for --option:
 {fill(", ".join(option_names()), 78, initial_indent="  ", subsequent_indent="  ")}
@@ -76,7 +84,7 @@ class Place:
 
 
 class Options(usage.Options):
-    """What may follow ``twistd wsfactory``; after parsing, ``places`` and ``make_factory`` are there to be used."""
+    """What may follow ``twistd wsfactory``; after parsing, ``places`` and ``factory`` are there to be used."""
 
     synopsis = "[options]"
     longdesc = ""
@@ -89,6 +97,7 @@ class Options(usage.Options):
         self._headers: list[str] = []
         self._protocol: str | None = None
         self.places: list[Place] = []
+        self.factory: ServerFactory
 
     def opt_listen(self, endpoint: str) -> None:
         """Where to listen: an endpoint (tcp:9000, ssl:..., unix:...) or a URL (ws://127.0.0.1:9000/). Repeatable."""
@@ -137,21 +146,21 @@ class Options(usage.Options):
         reactor = the_reactor()
         self.places = self._each("listen", self._listen or [DEFAULT_PLACE], lambda text: _place(text, reactor))
         protocols = self._each("protocol", [self._protocol] if self._protocol else [], _load_protocol)
-        self._class = protocols[0] if protocols else Echo
         # The echo may be tried from any page; a protocol of the user's decides for itself.
         defaults: dict[str, object] = {} if protocols else {"allowedOrigins": "*"}
-        self._settings = defaults | dict(self._each("option", self._options, parse_option))
-        self._agreed = self._each("subprotocol", self._subprotocols, parse_subprotocol)
-        self._extra = self._each("header", self._headers, parse_header)
+        settings = defaults | dict(self._each("option", self._options, parse_option))
+        agreed = self._each("subprotocol", self._subprotocols, parse_subprotocol)
+        extra = self._each("header", self._headers, parse_header)
+        try:
+            self.factory = ServerFactory(
+                protocols[0] if protocols else Echo, subprotocols=agreed, headers=extra, reactor=reactor, **settings
+            )
+        except OptionError as error:
+            # Each value is fine, but not all of them together.
+            raise SystemExit(f"{PROGRAM}: {naming_the_option(error)}") from None
 
     def _each(self, option: str, texts: Sequence[str], parse: Callable[[str], T]) -> list[T]:
         return [_checked(option, text, parse) for text in texts]
-
-    def make_factory(self, reactor: IReactor) -> ServerFactory:
-        """Return a factory with all that was asked for."""
-        return ServerFactory(
-            self._class, subprotocols=self._agreed, headers=self._extra, reactor=reactor, **self._settings
-        )
 
 
 def _checked(option: str, text: str, parse: Callable[[str], T]) -> T:
@@ -164,8 +173,12 @@ def _checked(option: str, text: str, parse: Callable[[str], T]) -> T:
 def _place(text: str, reactor: IReactor) -> Place:
     if text.lower().startswith("wss:"):
         raise OptionError("with TLS, allowed is an endpoint such as ssl:9443:privateKey=key.pem:certKey=cert.pem")
+    if _STDIO.match(text):
+        raise OptionError(f"a server has many clients, stdin and stdout lead to one; {_PLACES}")
     try:
         return Place(text, server_endpoint(text, reactor))
+    except ImportError as missing:
+        raise OptionError(f"{missing}; TLS takes: pip install wsfactory[tls]") from missing
     except Exception as error:
         # Twisted's own words for what is missing or too much begin with a function's name.
         why = re.sub(r"^\w+\(\) ", "", str(error)) or type(error).__name__

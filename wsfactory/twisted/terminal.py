@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
@@ -243,7 +243,10 @@ class TalkFactory(ClientFactory):
 
 
 class Call:
-    """One use of the client, from dialling to the exit status; ``over`` fires with that."""
+    """One use of the client, from dialling to the exit status; ``over`` fires with that.
+
+    Raises ``OptionError`` where what is asked for can never be sent.
+    """
 
     def __init__(self, asked: Asked, screen: Screen, reactor: IReactor) -> None:
         self.asked = asked
@@ -255,14 +258,14 @@ class Call:
         self._attempt: Deferred[ClientProtocol] | None = None
         self._interrupted = False
         self._failed = False
+        self.factory = self._make_factory()
 
     def dial(self) -> None:
-        """Connect."""
-        self._attempt = connect(self.asked.url, self.make_factory())
+        """Connect; whatever goes wrong ends it, since the reactor would only log it and run on."""
+        self._attempt = maybeDeferred(connect, self.asked.url, self.factory)
         self._attempt.addErrback(self._refused)
 
-    def make_factory(self) -> TalkFactory:
-        """Return a factory of what was asked for."""
+    def _make_factory(self) -> TalkFactory:
         asked = self.asked
         factory = TalkFactory(
             asked.url,
@@ -315,7 +318,7 @@ class Call:
 
 
 def run(asked: Asked, screen: Screen) -> int:
-    """Do what is *asked*; returns the exit status."""
+    """Do what is *asked*; returns the exit status.  Raises ``OptionError`` before anything has begun."""
     reactor = the_reactor()
     call = Call(asked, screen, reactor)
     statuses: list[int] = []
