@@ -45,6 +45,14 @@ def test_a_plain_get_is_answered_with_the_page() -> None:
         assert "default-src 'none'" in response.headers["Content-Security-Policy"]
 
 
+def test_head_is_answered_like_get() -> None:
+    """RFC 9110 9.3.2: the same header fields, without the content."""
+    got = answer(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    response = answer(b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+    assert (response.status, response.headers) == (200, got.headers)
+
+
 def test_any_other_method_is_told_that_this_is_a_websocket() -> None:
     response = answer(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
 

@@ -24,8 +24,8 @@ class Echo(ServerProtocol):
     """Sends back what it gets; a client that does not read its answers is not read from either."""
 
     def processRequest(self, request: Request) -> Response | None:
-        """Answer a plain GET with the page, whatever its path."""
-        return Response(200, "OK", _PAGE_HEADERS, PAGE) if request.method == "GET" else None
+        """Answer a plain GET with the page, whatever its path; of a HEAD the framework sends only the head."""
+        return Response(200, "OK", _PAGE_HEADERS, PAGE) if request.method in {"GET", "HEAD"} else None
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """Send it back."""
