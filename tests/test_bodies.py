@@ -27,19 +27,16 @@ def test_a_body_of_known_length_ends_there() -> None:
 
 def test_a_body_of_unknown_length_ends_with_the_connection() -> None:
     body = reader()
-    assert not body.feed(b"hello")
-    body.eof()
 
-    assert body.done
+    assert not body.feed(b"hello")
     assert body.body == b"hello"
 
 
 def test_a_connection_that_ends_early_leaves_what_came() -> None:
     body = reader(("Content-Length", "500"))
-    body.feed(b"hel")
-    body.eof()
 
-    assert (body.done, body.body) == (True, b"hel")
+    assert not body.feed(b"hel")
+    assert body.body == b"hel"
 
 
 def test_a_chunked_body_ends_with_the_empty_chunk_however_it_is_cut() -> None:

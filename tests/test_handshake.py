@@ -218,6 +218,17 @@ def test_what_a_page_claims_is_answered_in_printable_ascii() -> None:
     assert str(error).isprintable()
 
 
+def test_what_a_page_claims_is_cut_in_answer_and_log() -> None:
+    """An Origin, and a Host, may be as long as a head: the log need not be."""
+    error = refused(request(("Origin", "http://" + "o" * 60_000), target=f"http://{'h' * 7000}/"))
+
+    assert error.status == 403
+    assert len(error.body) < 400
+    assert len(str(error)) < 400
+    assert "'http://ooo" in str(error)
+    assert "'hhh" in str(error)
+
+
 # Subprotocols.
 
 
@@ -319,6 +330,13 @@ def test_a_choice_that_the_client_did_not_offer_is_a_500_that_only_the_log_expla
     assert error.status == 500
     assert repr(subprotocol) in str(error)
     assert b"chat" not in refusal(error)
+
+
+def test_what_the_client_offers_is_cut_in_the_log() -> None:
+    error = failure_of(Offer(request(), KEY, ("chat", "x" * 60_000)), "other")
+
+    assert "'chat, xxx" in str(error)
+    assert len(str(error)) < 300
 
 
 @pytest.mark.parametrize(

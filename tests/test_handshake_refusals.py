@@ -62,6 +62,16 @@ def test_a_status_without_body_is_sent_without_one(status: int) -> None:
     assert "Content-Length" not in response.headers
 
 
+@pytest.mark.parametrize("body", ["nö", ""])
+def test_to_head_a_refusal_counts_its_body_and_keeps_it(body: str) -> None:
+    """RFC 9110 9.3.2: the answer to HEAD is that to GET, without the content."""
+    error = ConnectionDeny(403, body=body)
+    to_get, to_head = parse(refusal(error)), parse(refusal(error, "HEAD"))
+
+    assert to_head == (to_get[0], b"")
+    assert to_head[0].headers["Content-Length"] == str(len(body.encode()))
+
+
 UNSENDABLE = [
     ConnectionDeny(403, "No\r\nX: y"),
     ConnectionDeny(403, "No\n\n<html>"),

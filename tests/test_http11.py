@@ -13,6 +13,7 @@ from wsfactory.http11 import (
     encode_request,
     encode_response,
     escaped,
+    parse_field,
     phrase,
     request_reader,
     response_reader,
@@ -141,6 +142,11 @@ def test_a_byte_above_127_is_text_and_ends_no_line_and_is_no_blank(character: st
 def test_a_control_character_in_a_value_gets_400(character: str) -> None:
     """Also those that some take for line ends: VT, FF, FS, GS, RS, and a CR without its LF."""
     assert refused(GET + f"A: x{character}B: y\r\n".encode()).status == 400
+
+
+def test_a_value_that_no_byte_stands_for_is_told_as_that() -> None:
+    with pytest.raises(MalformedHead, match="the header 'X' has a character in its value that is not latin-1"):
+        parse_field("X: \N{EURO SIGN}")
 
 
 @pytest.mark.parametrize("head", [b"GET / HTTP/1.1\n", GET + b"A: 1\n", GET + b"\n", GET + b"A: 1\nB: 2\r\n", b"\n"])
@@ -398,3 +404,4 @@ def test_an_unknown_status_has_no_usual_reason() -> None:
 
 def test_text_of_the_peer_is_escaped_where_it_is_shown() -> None:
     assert escaped("No\x9b31m\xfc") == "No\\x9b31m\\xfc"
+    assert escaped("No" * 5000) == "No" * 40 + "..."

@@ -571,6 +571,17 @@ def test_a_plain_request_can_be_answered(how: Callable[[object], object]) -> Non
     assert one.session.calls == []
 
 
+@pytest.mark.parametrize("upgrade", [b"", b"Upgrade: websocket\r\n"])
+def test_the_answer_to_head_has_no_body(upgrade: bytes) -> None:
+    """RFC 9110 9.3.2: with a body, what follows would be taken for the next answer."""
+    one = alone(RecordingServer, opened=False)
+    response = answer(one, b"HEAD / HTTP/1.1\r\nHost: a\r\n" + upgrade + b"\r\n")
+
+    assert response.status in (405, 426)
+    assert int(response.headers["Content-Length"]) > 0
+    assert one.peer.received == b""
+
+
 @pytest.mark.parametrize("how", HOW.values(), ids=HOW)
 def test_a_plain_request_gets_a_426_that_says_why(how: Callable[[object], object]) -> None:
     one = plainly(lambda _: how(None))

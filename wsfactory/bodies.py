@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from wsfactory.http11 import Response
+from wsfactory.http11 import BODILESS, Response
 
 __all__ = ["BodyReader"]
 
@@ -17,7 +17,6 @@ MAX_BODY = 64 * 1024
 _MAX_SIZE_LINE = 1024
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;.*)?\r?\n", re.DOTALL)
 _LENGTH = re.compile(r"[0-9]{1,18}")
-_BODILESS = (204, 304)
 
 
 class BodyReader:
@@ -30,7 +29,7 @@ class BodyReader:
         self._line = bytearray()
         # What is left of the body, or of the chunk that is being read; None: until EOF.
         self._left = 0 if self._is_chunked else _content_length(response)
-        self.done = response.status < 200 or response.status in _BODILESS or (self._left == 0 and not self._is_chunked)
+        self.done = response.status < 200 or response.status in BODILESS or (self._left == 0 and not self._is_chunked)
 
     @property
     def body(self) -> bytes:
@@ -46,10 +45,6 @@ class BodyReader:
             else:
                 position = self._read_content(data, position)
         return self.done
-
-    def eof(self) -> None:
-        """Take note that the connection has ended, and the body with it."""
-        self.done = True
 
     def _read_content(self, data: bytes, position: int) -> int:
         left = len(data) if self._left is None else self._left

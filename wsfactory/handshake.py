@@ -15,7 +15,7 @@ from hashlib import sha1
 
 from wsfactory.errors import HeaderPairs, Refused
 from wsfactory.extensions import MAX_LIST, ExtensionOffer, parse_extensions
-from wsfactory.http11 import Headers, Request, encode_response, is_token, phrase
+from wsfactory.http11 import BODILESS, Headers, Request, encode_response, is_token, phrase, shown
 from wsfactory.origins import AllowedOrigins, is_origin_allowed
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "accept",
     "accept_key",
     "choose_subprotocol",
+    "is_own_header",
     "is_upgrade",
     "not_an_upgrade",
     "read_offer",
@@ -36,11 +37,10 @@ VERSION = "13"
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]{0,5})?")
 
-# What a server's answer says by itself, so that an application cannot contradict it.
+# What the handshake says by itself, so that an application cannot contradict it.
 _OWN_HEADERS = frozenset({"connection", "content-length", "transfer-encoding", "upgrade"})
 _OWN_PREFIX = "sec-websocket-"
 _FRAMING_HEADERS = ("Connection", "Content-Length", "Transfer-Encoding")
-_BODILESS = (204, 304)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,11 @@ class Offer:
 def accept_key(key: str) -> str:
     """Return the Sec-WebSocket-Accept value for *key* (section 4.2.2)."""
     return b64encode(sha1((key + GUID).encode(), usedforsecurity=False).digest()).decode()
+
+
+def is_own_header(name: str) -> bool:
+    """Return whether the header *name* is the handshake's own, on either side: an application cannot give it."""
+    return name.lower() in _OWN_HEADERS or name.lower().startswith(_OWN_PREFIX)
 
 
 def is_upgrade(request: Request) -> bool:
@@ -96,16 +101,20 @@ def accept(
     headers that cannot be sent or are the handshake's own.
     """
     if subprotocol is not None and subprotocol not in offer.subprotocols:
-        raise _failed(f"the subprotocol {subprotocol!r} was chosen, but the client offers {offer.subprotocols!r}")
+        offered = shown(", ".join(offer.subprotocols))
+        raise _failed(f"the subprotocol {subprotocol!r} was chosen, but the client offers {offered}")
     try:
         return encode_response(101, phrase(101), _accept_headers(offer, subprotocol, headers, extensions))
     except (TypeError, ValueError, AttributeError) as error:
         raise _failed(f"the response headers cannot be sent: {error}") from None
 
 
-def refusal(error: Refused) -> bytes:
-    """Return the response that *error* asks for; one that cannot be sent becomes a plain 500 (see ``sendable``)."""
-    return _encode_refusal(sendable(error))
+def refusal(error: Refused, method: str = "GET") -> bytes:
+    """Return the response that *error* asks for; one that cannot be sent becomes a plain 500 (see ``sendable``).
+
+    *method* is the request's: RFC 9110 9.3.2: "the server MUST NOT send content in the response" to HEAD.
+    """
+    return _encode_refusal(sendable(error), sends_body=method != "HEAD")
 
 
 def sendable(error: Refused) -> Refused:
@@ -159,7 +168,7 @@ def _check_origin(request: Request, allowed: AllowedOrigins) -> None:
     if len(origins) > 1:
         raise _refuse(400, "There is more than one Origin header")
     if origins and not is_origin_allowed(origins[0], request.host, allowed):
-        values = f"Origin {origins[0]!a} may not connect to Host {request.host!a}"
+        values = f"Origin {shown(origins[0])} may not connect to Host {shown(request.host)}"
         raise _refuse(403, f"{values} (option allowedOrigins)")
 
 
@@ -184,24 +193,24 @@ def _accept_headers(
     if extensions:
         pairs.append(("Sec-WebSocket-Extensions", extensions))
     for name, value in Headers(headers):
-        if name.lower() in _OWN_HEADERS or name.lower().startswith(_OWN_PREFIX):
+        if is_own_header(name):
             raise ValueError(f"{name} is the handshake's own")
         pairs.append((name, value))
     return pairs
 
 
-def _encode_refusal(error: Refused) -> bytes:
+def _encode_refusal(error: Refused, sends_body: bool = True) -> bytes:
     if not 200 <= error.status <= 599:
         raise ValueError(f"{error.status!r} is not the status of a refusal")
     given = Headers(error.headers).without(_FRAMING_HEADERS)
     # RFC 9110 7.8: "A sender of Upgrade MUST also send an 'Upgrade' connection option in the Connection header field"
     pairs = [*given, ("Connection", "close, Upgrade" if "Upgrade" in given else "close")]
-    body = b"" if error.status in _BODILESS else error.body
+    body = b"" if error.status in BODILESS else error.body
     if body and "Content-Type" not in given:
         pairs.append(("Content-Type", "text/plain; charset=utf-8"))
-    if error.status not in _BODILESS:
+    if error.status not in BODILESS:
         pairs.append(("Content-Length", str(len(body))))
-    return encode_response(error.status, error.reason or phrase(error.status), pairs, body)
+    return encode_response(error.status, error.reason or phrase(error.status), pairs, body if sends_body else b"")
 
 
 def _single(request: Request, name: str) -> str:

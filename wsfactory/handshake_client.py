@@ -14,14 +14,11 @@ from dataclasses import dataclass, field
 
 from wsfactory.errors import HandshakeError, HeaderPairs, Refused
 from wsfactory.extensions import ExtensionOffer, parse_extensions
-from wsfactory.handshake import VERSION, accept_key
-from wsfactory.http11 import Headers, Response, encode_request, escaped, is_token
+from wsfactory.handshake import VERSION, accept_key, is_own_header
+from wsfactory.http11 import Headers, Response, encode_request, escaped, is_token, shown
 from wsfactory.urls import URL, basic_auth
 
 __all__ = ["Accepted", "Ask", "ask", "check_response"]
-
-_OWN_HEADERS = frozenset({"connection", "content-length", "transfer-encoding", "upgrade"})
-_OWN_PREFIX = "sec-websocket-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,6 @@ def ask(
     *,
     subprotocols: Sequence[str] = (),
     headers: HeaderPairs = (),
-    origin: str | None = None,
     extensions: str = "",
     random: Callable[[int], bytes] = os.urandom,
 ) -> Ask:
@@ -72,9 +68,8 @@ def ask(
         ("Sec-WebSocket-Version", VERSION),
         ("Sec-WebSocket-Protocol", ", ".join(subprotocols)),
         ("Sec-WebSocket-Extensions", extensions),
-        ("Origin", origin or ""),
     ]
-    given = _checked(headers, origin)
+    given = _checked(headers)
     pairs = [*_host_and_credentials(url, given), *(pair for pair in own if pair[1]), *given.without(["Host"])]
     return Ask(url, key, tuple(subprotocols), extensions, Headers(pairs))
 
@@ -97,13 +92,13 @@ def check_response(asked: Ask, response: Response) -> Accepted:
     return Accepted(_read_subprotocol(asked, response), _read_extensions(asked, response), response)
 
 
-def _checked(headers: HeaderPairs, origin: str | None) -> Headers:
+def _checked(headers: HeaderPairs) -> Headers:
     given = Headers(headers)
     for name, _ in given:
-        if name.lower() in _OWN_HEADERS or name.lower().startswith(_OWN_PREFIX):
+        if is_own_header(name):
             raise ValueError(f"the header {name} is the handshake's own")
     for name in ("Host", "Authorization", "Origin"):
-        if len(given.get_all(name)) + (name == "Origin" and bool(origin)) > 1:
+        if len(given.get_all(name)) > 1:
             raise ValueError(f"the header {name} is given twice")
     return given
 
@@ -121,7 +116,7 @@ def _read_subprotocol(asked: Ask, response: Response) -> str | None:
     name = _single(response, "Sec-WebSocket-Protocol")
     # 4.1: "indicates the use of a subprotocol that was not present in the client's handshake [...] MUST _Fail_"
     if name not in asked.subprotocols:
-        raise _error(response, f"the server chose a subprotocol that was not asked for: {name!a}")
+        raise _error(response, f"the server chose a subprotocol that was not asked for: {shown(name)}")
     return name
 
 
@@ -133,7 +128,7 @@ def _read_extensions(asked: Ask, response: Response) -> tuple[ExtensionOffer, ..
         raise _error(response, str(fault)) from None
     for extension in agreed:
         if extension.name not in offered:
-            raise _error(response, f"the server chose an extension that was not offered: {extension.name}")
+            raise _error(response, f"the server chose an extension that was not offered: {escaped(extension.name)}")
     return agreed
 
 

@@ -31,11 +31,18 @@ __all__ = [
     "phrase",
     "request_reader",
     "response_reader",
+    "shown",
 ]
 
 MAX_LINE = 8 * 1024
 MAX_HEADERS = 64 * 1024
 MAX_FIELDS = 128
+
+# How much of a peer's text a log or an answer repeats.
+MAX_SHOWN = 80
+
+# RFC 9110 15.3.5 and 15.4.5: their answers end with the head, whatever it says.
+BODILESS = frozenset({204, 304})
 
 REDACTED = frozenset({"cookie", "set-cookie", "authorization", "proxy-authorization"})
 
@@ -290,12 +297,12 @@ def parse_request_line(line: str) -> Request:
     # 2.2 asks to skip an empty line before a request, which some old client sent after a body.  Here none came before.
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
-        raise _malformed(HTTPStatus.BAD_REQUEST, f"not an HTTP/1.1 request line: {_shown(line)}")
+        raise _malformed(HTTPStatus.BAD_REQUEST, f"not an HTTP/1.1 request line: {shown(line)}")
     method, target, version = match.groups()
     if version not in ("HTTP/1.1", "HTTP/1.0"):
         raise _malformed(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, f"{version} is not spoken here, HTTP/1.1 is")
     if not _is_target(target):
-        raise _malformed(HTTPStatus.BAD_REQUEST, f"not a path or an http URL in the request line: {_shown(target)}")
+        raise _malformed(HTTPStatus.BAD_REQUEST, f"not a path or an http URL in the request line: {shown(target)}")
     return Request(method, target, version=version)
 
 
@@ -303,7 +310,7 @@ def parse_status_line(line: str) -> Response:
     """Return a response without headers; raises ``MalformedHead`` (RFC 9112 section 4)."""
     match = _STATUS_LINE.fullmatch(line)
     if match is None:
-        raise _malformed(HTTPStatus.BAD_REQUEST, f"not an HTTP/1.1 status line: {_shown(line)}")
+        raise _malformed(HTTPStatus.BAD_REQUEST, f"not an HTTP/1.1 status line: {shown(line)}")
     version, status, reason = match.groups()
     return Response(int(status), reason, version=version)
 
@@ -318,9 +325,13 @@ def parse_field(line: str) -> tuple[str, str]:
         raise _malformed(HTTPStatus.BAD_REQUEST, "a header line has no colon")
     # 5.1: "No whitespace is allowed between the field name and colon."
     if not is_token(name):
-        raise _malformed(HTTPStatus.BAD_REQUEST, f"a header's name is not a token: {_shown(name)}")
+        raise _malformed(HTTPStatus.BAD_REQUEST, f"a header's name is not a token: {shown(name)}")
     if not _TEXT.fullmatch(value):
-        raise _malformed(HTTPStatus.BAD_REQUEST, f"the header {_shown(name)} has a control character in its value")
+        # What was read from bytes is latin-1; a line that somebody typed need not be.
+        fault = "a control character in its value"
+        if max(value) > "\xff":
+            fault = "a character in its value that is not latin-1"
+        raise _malformed(HTTPStatus.BAD_REQUEST, f"the header {shown(name)} has {fault}")
     return name, value.strip(_BLANK)
 
 
@@ -353,8 +364,13 @@ def is_token(text: str) -> bool:
 
 
 def escaped(text: str) -> str:
-    """Return *text* of the peer's as it may stand in a log or on a terminal."""
-    return text.encode("unicode-escape").decode("ascii")
+    """Return *text* of the peer's as it may stand in a log or on a terminal: cut, and without control characters."""
+    return _cut(text).encode("unicode-escape").decode("ascii")
+
+
+def shown(text: str) -> str:
+    """Return the same in quotes."""
+    return ascii(_cut(text))
 
 
 def phrase(status: int) -> str:
@@ -384,6 +400,10 @@ def _pairs(headers: HeaderPairs) -> Iterator[tuple[str, str]]:
     return ((name, value) for name, value in items)
 
 
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
+
+
 def _is_target(target: str) -> bool:
     return target[:1] != "?" and _TARGET.fullmatch(target) is not None
 
@@ -398,7 +418,3 @@ def _split_target(target: str) -> tuple[str, str, str]:
 
 def _malformed(status: HTTPStatus, text: str) -> MalformedHead:
     return MalformedHead(status.value, status.phrase, body=text + "\n", log=text)
-
-
-def _shown(text: str) -> str:
-    return ascii(text if len(text) <= 80 else text[:80] + "...")

@@ -27,11 +27,12 @@ RETRY_AFTER_SECONDS: Final = "5"
 class ServerOpening(Opening):
     """The server's side: a request is read, judged, shown to the application, answered."""
 
-    __slots__ = ("_reader", "_session", "_silent")
+    __slots__ = ("_method", "_reader", "_session", "_silent")
 
     def __init__(self, session: ServerSession) -> None:
         self._session: ServerSession = session
         self._silent = True
+        self._method = "GET"
         self._reader: HeadReader[Request] | None = request_reader()
         super().__init__()
 
@@ -54,6 +55,7 @@ class ServerOpening(Opening):
     def take(self, request: Request, rest: bytes = b"") -> None:
         """Go on with *request*, however it was parsed, and the bytes that came behind it."""
         self._reader = None
+        self._method = request.method
         self._keep(rest)
         if self._session.factory.shuttingDown:
             self._refuse(_shutting_down())
@@ -120,7 +122,7 @@ class ServerOpening(Opening):
         if not self._ends(cause, str(answer)):
             return
         self._log(answer, is_our_fault or answer is not error)
-        self._wire.write([handshake.refusal(answer)])
+        self._wire.write([handshake.refusal(answer, self._method)])
         self._cancel_pending()
         self._end_tcp()
 
