@@ -144,6 +144,34 @@ def test_credentials_are_never_shown() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "ws://anna:secret/w@host/",
+        "ws://anna:secr#secret@host/",
+        "ws://anna:secr?secret@host:port/",
+        "ws://anna:secret@secret@host/",
+        "ws:anna:secret@host",
+        "anna:secret@host",
+        "//anna:secret@host/",
+        "ws+unix://anna:secret@host/",
+        "http://anna:secret@host/",
+        "ws://secret!/w@host/",
+        "ws://[secret]/w@host/",
+        "ws://anna:se\ncret:secret@host/",
+    ],
+)
+def test_credentials_are_not_shown_where_they_cannot_be_told_from_the_rest(text: str) -> None:
+    told = fault(text)
+
+    assert "secret" not in told
+    assert "@host" in told
+
+
+def test_a_url_without_end_is_not_shown_to_its_end() -> None:
+    assert len(fault("ws://" + "a" * 60_000)) < 400
+
+
+@pytest.mark.parametrize(
     ("text", "host_header", "authority"),
     [
         ("ws://example.com", "example.com", "example.com:80"),

@@ -10,7 +10,7 @@ from dataclasses import replace
 from urllib.parse import quote, urljoin
 
 from wsfactory.errors import HandshakeError, HeaderPairs, InvalidURL
-from wsfactory.http11 import Headers, Response
+from wsfactory.http11 import Headers, Response, escaped
 from wsfactory.urls import URL, encode_resource, parse_url
 
 __all__ = ["REDIRECTS", "redirected"]
@@ -35,7 +35,7 @@ def redirected(url: URL, response: Response, headers: HeaderPairs = ()) -> tuple
     except InvalidURL as fault:
         raise _error(response, f"the server redirects to a place that is none: {fault}") from None
     if url.secure and not target.secure:
-        raise _error(response, f"the server redirects from wss to ws: {target}")
+        raise _error(response, f"the server redirects from wss to ws: {escaped(str(target))}")
     if target.origin != url.origin:
         return replace(target, username=None, password=None), Headers(headers).without(_DROPPED)
     return replace(target, username=url.username, password=url.password), Headers(headers)
@@ -56,7 +56,7 @@ def _resolve(url: URL, location: str) -> URL:
     if not (colon and _SCHEME.fullmatch(scheme)):
         return replace(url, resource=encode_resource(location, urljoin(url.resource, location)))
     if scheme.lower() not in _SCHEMES:
-        raise InvalidURL(f"its scheme is {scheme}, not http, https, ws or wss")
+        raise InvalidURL(f"its scheme is {escaped(scheme)}, not http, https, ws or wss")
     return parse_url(f"{_SCHEMES[scheme.lower()]}:{rest}")
 
 

@@ -25,7 +25,9 @@ _PORT_ZERO = re.compile(r"(wss?://[^/?#]*):0+(?=[/?]|$)", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LABEL = re.compile(r"[a-z0-9_]|[a-z0-9_][a-z0-9_-]{0,61}[a-z0-9_]")
 _ZONE = re.compile(r"[A-Za-z0-9._~-]+")
-_CREDENTIALS = re.compile(r"//[^/?#]*@")
+# All of it up to the last @: in a text that is no URL, who can say where a password ends.
+_CREDENTIALS = re.compile(r"([^:/?#@]*:(?://)?)?.*@", re.DOTALL)
+_MAX_SHOWN = 200
 # RFC 3986 3.3 and 3.4; what is percent-encoded already stays as it is
 _RESOURCE_SAFE = "/?:@!$&'()*+,;=-._~%"
 
@@ -164,7 +166,7 @@ def _parse_name(url: str, name: str) -> str:
     if not host:
         raise _invalid(url, "the host is missing")
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise _invalid(url, f"{name!r} is not a host name")
+        raise _invalid(url, f"{_named(url, name)} is not a host name")
     return host
 
 
@@ -172,11 +174,11 @@ def _parse_ipv6(url: str, text: str) -> str:
     # RFC 6874: [fe80::1%25eth0]
     address, percent, zone = text.partition("%25")
     if "%" in address or (percent and not _ZONE.fullmatch(zone)):
-        raise _invalid(url, f"{text!r} is not an IPv6 address with a zone")
+        raise _invalid(url, f"{_named(url, text)} is not an IPv6 address with a zone")
     try:
         return str(IPv6Address(address)) + (f"%{zone}" if zone else "")
     except ValueError:
-        raise _invalid(url, f"{text!r} is not an IPv6 address") from None
+        raise _invalid(url, f"{_named(url, text)} is not an IPv6 address") from None
 
 
 def _parse_port(url: str, text: str | None) -> int | None:
@@ -204,7 +206,7 @@ def _to_ascii(url: str, name: str) -> str:
     try:
         return _idna(name)
     except UnicodeError:
-        raise _invalid(url, f"{name!r} is not an internationalised host name") from None
+        raise _invalid(url, f"{_named(url, name)} is not an internationalised host name") from None
 
 
 def _idna(name: str) -> str:
@@ -220,4 +222,14 @@ def _bracketed(host: str) -> str:
 
 
 def _invalid(url: str, fault: str) -> InvalidURL:
-    return InvalidURL(f"{_CREDENTIALS.sub('//...@', url)!r} is not a URL to connect to: {fault}")
+    return InvalidURL(f"{_shown(url)!r} is not a URL to connect to: {fault}")
+
+
+def _shown(url: str) -> str:
+    redacted = _CREDENTIALS.sub(r"\1...@", url, count=1)
+    return redacted if len(redacted) <= _MAX_SHOWN else redacted[:_MAX_SHOWN] + "..."
+
+
+def _named(url: str, part: str) -> str:
+    """Return *part* of *url*, unless it may belong to what is not shown."""
+    return repr(part) if part in _shown(url) else "the host"
