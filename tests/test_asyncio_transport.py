@@ -89,13 +89,13 @@ class FakeSession:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
-        self._options = type("Options", (), {"tcpNoDelay": True, "writeLimit": (64 * KIB, 0)})
-        self._conversation = None
+        self._ws_options = type("Options", (), {"tcpNoDelay": True, "writeLimit": (64 * KIB, 0)})
+        self._ws_conversation = None
 
-    def writable(self) -> None:
+    def _ws_writable(self) -> None:
         self.calls.append("writable")
 
-    def eof_reached(self) -> None:
+    def _ws_eof_reached(self) -> None:
         self.calls.append("eof_reached")
 
 
@@ -162,7 +162,7 @@ def test_after_the_peers_eof_finishing_closes_once() -> None:
 async def test_all_connections_of_a_loop_read_into_one_buffer() -> None:
     async with Serving() as server:
         clients: list[Any] = [await connect(server.url, ClientFactory(server.url, NotingClient)) for _ in range(3)]
-        buffers = {id(session._buffer.obj) for session in [*clients, *server.factory.connections]}
+        buffers = {id(session._ws_buffer.obj) for session in [*clients, *server.factory.connections]}
         for number, client in enumerate(clients):
             client.sendMessage(str(number))
         await until(lambda: all(client.messages for client in clients))
@@ -177,7 +177,7 @@ async def test_a_read_takes_at_most_read_limit() -> None:
     async with Serving(readLimit=4096) as small, Serving(readLimit=8192) as large:
         first: Any = await connect(small.url, ClientFactory(small.url, NotingClient))
         second: Any = await connect(large.url, ClientFactory(large.url, NotingClient))
-        lengths = [len((await server.session())._buffer) for server in (small, large)]
+        lengths = [len((await server.session())._ws_buffer) for server in (small, large)]
         for client in (first, second):
             client.sendMessage(bytes(100 * KIB), isBinary=True)
             await until(lambda client=client: client.messages)
@@ -277,8 +277,8 @@ async def test_abort_leaves_nothing_in_the_kernel(authority: Authority, secure: 
         raw.wire.pause_reading()
         while session.bufferedAmount < 8 * MIB:
             session.sendMessage(bytes(MIB), isBinary=True)
-        await at_rest(session._wire.unsent)
-        assert session._wire.unsent()
+        await at_rest(session._ws_wire.unsent)
+        assert session._ws_wire.unsent()
         local = session.transport.get_extra_info("sockname")
         session.dropConnection(abort=True)
         await until(lambda: session.closeInfo)
@@ -311,7 +311,7 @@ async def test_a_blocked_loop_reads_before_deadlines_fire() -> None:
         raw = await raw_peer(server)
         session = await server.session()
         seen: list[list[Any]] = []
-        session._flavour.wheel.after(0.02, lambda: seen.append(session.messages))
+        session._ws_flavour.wheel.after(0.02, lambda: seen.append(session.messages))
         # Past the event loop's own buffer: the bytes are in the kernel when the loop goes on.
         raw.wire.write(masked(text("in time")))
         time.sleep(0.2)

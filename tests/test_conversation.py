@@ -135,7 +135,7 @@ def test_nothing_is_called_for_the_send_buffer_after_the_loss() -> None:
     """Neither that it is full, when the loss comes first, nor that it is empty, for what waited is gone."""
     one = stalled()
     one.session.sendMessage(bytes(200_000), isBinary=True)
-    one.session.transport_lost("gone")
+    one.session._ws_transport_lost("gone")
     one.clock.advance(1)
 
     assert one.session.names[2:] == ["onSendPaused", "onClose"]

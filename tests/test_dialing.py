@@ -45,7 +45,7 @@ class Attempts:
         link = Link(self.clock, session, peer)
         self.links.append(link)
         wire, peer.wire = link._wires
-        session.connected(wire)
+        session._ws_connected(wire)
         self.futures[-1].resolve()
         link.run()
         return peer

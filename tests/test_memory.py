@@ -58,9 +58,9 @@ def test_a_read_is_no_larger_than_the_wire_lets_it_be() -> None:
     sizes = []
 
     class Reader(RecordingServer):
-        def data_received(self, data: bytes) -> None:
+        def _ws_data_received(self, data: bytes) -> None:
             sizes.append(len(data))
-            super().data_received(data)
+            super()._ws_data_received(data)
 
     pair = linked_pair(Reader)
     pair.client_wire.read_size = 3

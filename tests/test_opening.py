@@ -333,9 +333,9 @@ class Dialled:
         protocol: type[RecordingClient] = type("Client", (RecordingClient,), members)
         self.factory = ClientFactory(WORLD, protocol, **options)
         self.session = self.factory.buildProtocol()
-        self.opened = self.session._opened = self.factory.flavour.futures.create()
+        self.opened = self.session._ws_opened = self.factory.flavour.futures.create()
         self.ready: list[Connecting] = []
-        self.session._prepare(self.factory.details, self.ready.append, follows=True)
+        self.session._ws_prepare(self.factory.details, self.ready.append, follows=True)
 
     def outcome(self) -> object:
         assert isinstance(self.opened, Future)

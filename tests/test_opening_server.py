@@ -619,7 +619,7 @@ def test_a_request_that_another_server_parsed_can_be_taken() -> None:
     """With the bytes that came behind it."""
     one = alone(RecordingServer, opened=False)
     request = Request("GET", "/", Headers(line.split(": ") for line in ASKED.decode().split("\r\n")[1:-2]))  # type: ignore[misc]
-    one.session._opening.take(request, text("hello").encode(b"abcd"))  # type: ignore[union-attr]
+    one.session._ws_opening.take(request, text("hello").encode(b"abcd"))  # type: ignore[union-attr]
     one.run()
     head = one.peer.head()
 

@@ -155,3 +155,34 @@ def test_every_callback_is_documented() -> None:
 
     assert len(callbacks) >= 10
     assert all(callback.__doc__ for callback in callbacks)
+
+
+@pytest.mark.parametrize("protocol", [ServerProtocol, ClientProtocol])
+def test_names_that_users_like_are_theirs(protocol: type[Any]) -> None:
+    """Also those of Twisted's own Protocol, and whatever is private where they write it."""
+    names = """connected peer _open _opened _opening _options _paused _ended _gone _next _take _wake _wire _conversation
+        _flavour _buffer _call _data data_received writable eof_reached"""
+
+    class Careless(protocol):  # type: ignore[misc]
+        def __init__(self) -> None:
+            for name in names.split():
+                setattr(self, name, None)
+
+        def onOpen(self) -> None:
+            self.__init__()  # type: ignore[misc]
+
+    one = alone(Careless)
+    one.exchange(text("a"), close(1000))
+    one.peer.wire.finish()
+    one.run()
+
+    assert one.session.closeInfo.wasClean
+
+
+def test_connected_says_whether_there_is_a_tcp_connection() -> None:
+    one = alone(ServerFactory(RecordingServer), opened=False)
+    before = ServerFactory(RecordingServer).buildProtocol().connected
+    during = one.session.connected
+    one.lose()
+
+    assert (before, during, one.session.connected) == (False, True, False)

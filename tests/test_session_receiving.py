@@ -222,7 +222,7 @@ def test_the_codec_stops_in_the_middle_of_what_was_read() -> None:
     one = slow(maxQueue=2, readLimit=1_000_000)
     one.peer.wire.read_size = 1_000_000
     one.exchange(*[text("")] * 100_000)
-    conversation = one.session._conversation
+    conversation = one.session._ws_conversation
     assert conversation is not None
 
     assert one.peer.wire.unsent() == 0
@@ -372,7 +372,7 @@ def test_eof_behind_what_the_codec_has_kept_takes_effect_behind_it() -> None:
     """As where TLS brings the last data and the end in one read."""
     one = slow(maxQueue=1)
     one.exchange(text("a"), binary(bytes(PARKED)), text("kept"), close(4000, "bye"))
-    one.session.eof_reached()
+    one.session._ws_eof_reached()
     before = one.session.isOpen
     for _ in range(3):
         one.session.end()

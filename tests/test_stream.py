@@ -58,7 +58,7 @@ def served(handler: Handler, *, opened: bool = True, **options: Any) -> Alone[Se
 
     class Served(ServerStream):
         def onOpen(self) -> None:
-            self._serve(handler)
+            self._ws_serve(handler)
 
     return alone(ServerFactory(Served, **options), opened=opened)
 
@@ -251,7 +251,7 @@ def test_cancelling_recv_loses_no_message() -> None:
 def test_whoever_gives_up_waiting_does_not_disturb_who_waits_next() -> None:
     """As with asyncio, where a cancelled task ends later than it was cancelled."""
     one = reader()
-    first = one.session._wait_for_arrival()
+    first = one.session._ws_wait_for_arrival()
     arrival = first.send(None)
     arrival.cancel()
     second = start(one.session.recv())

@@ -364,7 +364,7 @@ async def test_what_a_stalled_client_does_not_take_waits_with_us_unframed(author
     for number in range(200):
         session.sendMessage(bytes([number]) * 50_000, isBinary=True)
     await at_rest(lambda: session.bufferedAmount)
-    lower = session._wire._descriptor
+    lower = session._ws_wire._descriptor
     held = len(lower.dataBuffer) + lower._tempDataLen
     waiting = session.bufferedAmount
     raw.wire.resumeProducing()

@@ -173,7 +173,7 @@ def test_the_outbox_is_the_only_producer_and_a_push_producer() -> None:
     transport = AnyStringTransport()
     session = connected(transport)
 
-    assert transport.producer is session._wire
+    assert transport.producer is session._ws_wire
     assert transport.streaming
 
 
@@ -211,11 +211,11 @@ def test_at_most_write_limit_is_in_the_transport() -> None:
 def test_any_other_transport_is_filled_until_it_says_that_it_is_full() -> None:
     transport = CountingTransport()
     session = opened(transport)
-    session._wire.pauseProducing()
+    session._ws_wire.pauseProducing()
     session.sendMessage("held back")
     session.sendMessage("this too")
     held = transport.value()
-    session._wire.resumeProducing()
+    session._ws_wire.resumeProducing()
 
     # The transport is only asked whether it is full after it was given something.
     assert held.endswith(b"held back")
@@ -226,15 +226,15 @@ def test_unsent_counts_all_that_a_transport_holds() -> None:
     """Also what it was given and has not looked at yet."""
     session, pipe = piped()
     pipe.room = 0
-    amounts = [session._wire.unsent()]
+    amounts = [session._ws_wire.unsent()]
     session.sendMessage("12345")
-    amounts.append(session._wire.unsent())
+    amounts.append(session._ws_wire.unsent())
     pipe.room = 3
     pipe.poll()
-    amounts.append(session._wire.unsent())
+    amounts.append(session._ws_wire.unsent())
     pipe.room = None
     pipe.poll()
-    amounts.append(session._wire.unsent())
+    amounts.append(session._ws_wire.unsent())
 
     assert amounts == [0, 7, 4, 0]
 
@@ -243,7 +243,7 @@ def test_of_a_transport_of_no_kind_that_we_know_nothing_is_known_to_be_unsent() 
     session = opened(StringTransport())
     session.sendMessage("12345")
 
-    assert session._wire.unsent() == 0
+    assert session._ws_wire.unsent() == 0
 
 
 # Reading.
@@ -370,8 +370,8 @@ def test_a_slow_reader_has_time_as_long_as_it_takes_something() -> None:
 
 def test_finish_lets_a_paused_transport_see_the_peers_eof() -> None:
     session, pipe = piped()
-    session._wire.pause()
-    session._wire.finish()
+    session._ws_wire.pause()
+    session._ws_wire.finish()
 
     assert pipe.reads
 
@@ -422,7 +422,7 @@ def test_what_is_asked_of_a_transport_that_is_gone_does_nothing() -> None:
 
     transport = Gone()
     session = opened(transport)
-    wire = session._wire
+    wire = session._ws_wire
     for name in ("pauseProducing", "resumeProducing", "unregisterProducer", "abortConnection"):
         setattr(transport, name, transport.refuse)
     session.connectionLost(LOST)
@@ -542,3 +542,10 @@ def test_importing_it_installs_no_reactor_and_chooses_no_framework() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
+
+
+def test_the_end_of_a_transport_that_never_came_is_none() -> None:
+    session = ServerFactory(Server).buildProtocol(None)
+    session.connectionLost(Failure(ConnectionDone()))
+
+    assert not session.connected

@@ -26,13 +26,13 @@ MAX_STEPS = 1_000_000
 class End(Protocol):
     """What a wire reports to: a session, or a ``Peer``."""
 
-    def data_received(self, data: bytes) -> None: ...
+    def _ws_data_received(self, data: bytes) -> None: ...
 
-    def eof_reached(self) -> None: ...
+    def _ws_eof_reached(self) -> None: ...
 
-    def transport_lost(self, reason: str) -> None: ...
+    def _ws_transport_lost(self, reason: str) -> None: ...
 
-    def writable(self) -> None: ...
+    def _ws_writable(self) -> None: ...
 
 
 class Wire:
@@ -109,14 +109,14 @@ class Wire:
         del self._waiting[:size]
         if self.room is not None:
             self.room -= size
-        self.other.end.data_received(data)
+        self.other.end._ws_data_received(data)
         return True
 
     def _tell_writable(self) -> bool:
         if not self._full or self.finished or len(self._waiting) > self.capacity:
             return False
         self._full = False
-        self.end.writable()
+        self.end._ws_writable()
         return True
 
     def _tell_eof(self) -> bool:
@@ -124,7 +124,7 @@ class Wire:
             return False
         self._told_eof = True
         if not self.other.finished:
-            self.other.end.eof_reached()
+            self.other.end._ws_eof_reached()
         elif self.other._told_eof:
             self.lose("the connection was closed cleanly")
             self.other.lose("the connection was closed cleanly")
@@ -134,7 +134,7 @@ class Wire:
         if self._told_lost:
             return False
         self._told_lost = True
-        self.end.transport_lost(self.lost or "")
+        self.end._ws_transport_lost(self.lost or "")
         return True
 
 

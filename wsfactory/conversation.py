@@ -57,9 +57,9 @@ class Conversation:
     )
 
     def __init__(self, session: Session, wire: Transport) -> None:
-        options = session._options
+        options = session._ws_options
         self._session = session
-        self._flavour = session._flavour
+        self._flavour = session._ws_flavour
         self._wire = wire
         self._agenda: list[Callable[[], object]] | None = None
         self._closing: ProgressDeadline | None = None
@@ -79,12 +79,12 @@ class Conversation:
         """Call onOpen; no message is handed out before it is done, also none of *rest*."""
         session = self._session
         self.inbox.hold()
-        if session._paused:
+        if session._ws_paused:
             self.inbox.hold()
         self.outbox.cork()
         try:
             call(self._flavour.futures, session.onOpen, done=self._greeted, failed=self._greeting_failed)
-            session._tell_opened(None)
+            session._ws_tell_opened(None)
             if rest:
                 self.connection.receive(rest)
         finally:
@@ -142,8 +142,8 @@ class Conversation:
         self.connection.lost(CloseCause.CONNECTION_LOST, reason)
         self.outbox.discard()
         self._reject_waiting()
-        if self._session._paused:
-            self._session._paused = False
+        if self._session._ws_paused:
+            self._session._ws_paused = False
             self.inbox.release()
         self.inbox.advance()
         self._session.factory._session_lost(self._session)
@@ -163,7 +163,7 @@ class Conversation:
         if self.answering is None:
             self.answering = []
         self.answering.append(payload)
-        self._session._call_quietly(
+        self._session._ws_call_quietly(
             "onPing", self._session.onPing, payload, then=partial(self.answering.remove, payload)
         )
 
@@ -171,7 +171,7 @@ class Conversation:
         """Tell of a Pong."""
         if self._round_trips is not None:
             self._round_trips.pong(payload)
-        self._session._call_quietly("onPong", self._session.onPong, payload)
+        self._session._ws_call_quietly("onPong", self._session.onPong, payload)
 
     def send_close(self, payload: bytes | None) -> None:
         """Send a Close frame behind what waits."""
@@ -180,7 +180,7 @@ class Conversation:
     def closing(self) -> None:
         """It is no longer open: nobody need wait for the send buffer or a Pong, and the closing deadline runs."""
         self.later(self._reject_waiting)
-        seconds = self._session._options.closeHandshakeTimeout
+        seconds = self._session._ws_options.closeHandshakeTimeout
         if seconds is not None:
             self._closing = ProgressDeadline(self._flavour.wheel, seconds, self._unsent, self._give_up_closing)
 
@@ -257,7 +257,7 @@ class Conversation:
         if self.connection.state is State.CLOSED and not self._greeting and not self._ended:
             self._ended = True
             self._unwatch_application()
-            self._session._ended(self.connection.close_info, tell=True)
+            self._session._ws_ended(self.connection.close_info, tell=True)
 
     def _watch_application(self) -> None:
         """The queue is full: watch how long the message takes that is being handled."""
@@ -283,11 +283,11 @@ class Conversation:
 
     def send_paused(self) -> None:
         """Tell of the high mark."""
-        self.later(partial(self._session._call_quietly, "onSendPaused", self._session.onSendPaused))
+        self.later(partial(self._session._ws_call_quietly, "onSendPaused", self._session.onSendPaused))
 
     def send_resumed(self) -> None:
         """Tell of the low mark."""
-        self.later(partial(self._session._call_quietly, "onSendResumed", self._session.onSendResumed))
+        self.later(partial(self._session._ws_call_quietly, "onSendResumed", self._session.onSendResumed))
         drains, self._drains = self._drains, None
         for future in drains or ():
             self._flavour.futures.resolve(future)
@@ -310,7 +310,7 @@ class Conversation:
         # Whoever answers on what is closing anyway has done nothing wrong.
         if isinstance(error, ConnectionClosed) and not is_open:
             return
-        self._session._log_failure(name, error)
+        self._session._ws_log_failure(name, error)
         if is_open:
             self.connection.fail(CloseCode.INTERNAL_ERROR, "internal error", CloseCause.APPLICATION_ERROR)
         self.inbox.discard()

@@ -43,7 +43,7 @@ async def _attempt(
 ) -> SessionT:
     session = factory._new_session()
     futures = factory.flavour.futures
-    opened = session._opened = futures.create()
+    opened = session._ws_opened = futures.create()
     dialling: list[Future] = []
 
     def start(changed: Connecting) -> None:
@@ -51,7 +51,7 @@ async def _attempt(
         assert future is not None
         dialling.append(future)
 
-    session._prepare(details, start, follows)
+    session._ws_prepare(details, start, follows)
     try:
         await cast("Awaitable[SessionT]", opened)
         return session
@@ -67,6 +67,6 @@ async def _connect(dial: Dial[SessionT], details: Connecting, session: SessionT)
     try:
         await dial(details, session)
     except Exception as error:
-        opening = session._opening
-        if isinstance(opening, ClientOpening) and session._wire is None:
+        opening = session._ws_opening
+        if isinstance(opening, ClientOpening) and session._ws_wire is None:
             opening.not_connected(f"cannot connect to {details.url}: {str(error) or type(error).__name__}", error)

@@ -92,7 +92,7 @@ class SharedFactory(Generic[SessionT]):
             ended.bytes_sent,
         )
         for connection in self.connections:
-            connection._add_traffic(total)
+            connection._ws_add_traffic(total)
         return total
 
     def shutdown(self, code: int = 1001, timeout: float | None = 20.0) -> Awaitable[list[SessionT]]:
@@ -113,7 +113,7 @@ class SharedFactory(Generic[SessionT]):
     def _new_session(self) -> SessionT:
         """Return a protocol that belongs to this factory."""
         session = self._check_protocol()()
-        session._adopt(cast("SharedFactory[Session]", self))
+        session._ws_adopt(cast("SharedFactory[Session]", self))
         return session
 
     def _check_protocol(self) -> Callable[[], SessionT]:
@@ -145,7 +145,7 @@ class SharedFactory(Generic[SessionT]):
         if session in self.connections:
             self.connections.discard(session)
             self._ended.closed[info.code, info.cause] += 1
-            session._add_traffic(self._ended)
+            session._ws_add_traffic(self._ended)
         else:
             self._ended.failed[info.cause] += 1
 
@@ -175,7 +175,7 @@ class Shutdown:
 
     def close(self, session: Session) -> None:
         """Begin to close one connection."""
-        session._shut_down(self._code)
+        session._ws_shut_down(self._code)
 
     def hurry(self) -> None:
         """Abort what is left; wait for the end of TCP only, no longer for the application."""
@@ -183,11 +183,11 @@ class Shutdown:
             return
         self._in_a_hurry = True
         for session in [*self._left]:
-            if session._is_lost():
+            if session._ws_is_lost():
                 self.gone(session)
             else:
                 self._aborted.append(session)
-            session._cut_short()
+            session._ws_cut_short()
 
     def lost(self, session: Session) -> None:
         """TCP is gone."""

@@ -22,7 +22,7 @@ class Transport(Protocol):
     """The socket below a session: five calls, and one question."""
 
     def write(self, chunks: list[bytes]) -> bool:
-        """Send *chunks*.  True: there is room for more; False: ``Session.writable`` will be called once there is."""
+        """Send *chunks*.  True: there is room for more; False: ``Session._ws_writable`` is called once there is."""
 
     def pause(self) -> None:
         """Stop reading from the socket."""

@@ -69,8 +69,8 @@ class Opening:
         self._called = False
         self._over: CloseInfo | None = None
         self._reading_paused = False
-        seconds = self._session._options.openHandshakeTimeout
-        wheel = self._session._flavour.wheel
+        seconds = self._session._ws_options.openHandshakeTimeout
+        wheel = self._session._ws_flavour.wheel
         self._deadline: Deadline | ProgressDeadline | None = (
             wheel.after(seconds, self._timed_out) if seconds is not None else None
         )
@@ -82,8 +82,8 @@ class Opening:
 
     @property
     def _wire(self) -> Transport:
-        assert self._session._wire is not None
-        return self._session._wire
+        assert self._session._ws_wire is not None
+        return self._session._ws_wire
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the wire; once it is over they are discarded."""
@@ -109,7 +109,7 @@ class Opening:
             if self._over is None:
                 step(answer)
 
-        futures = self._session._flavour.futures
+        futures = self._session._ws_flavour.futures
         pending = call(futures, callback, subject, done=partial(go_on, then), failed=partial(go_on, failed))
         if not answered:
             self._pending = pending
@@ -119,17 +119,17 @@ class Opening:
     def _cancel_pending(self) -> None:
         pending, self._pending = self._pending, None
         if pending is not None:
-            self._session._flavour.futures.cancel(pending)
+            self._session._ws_flavour.futures.cancel(pending)
 
     def _keep(self, data: bytes) -> None:
         self._early += data
-        if len(self._early) >= self._session._options.readLimit and not self._reading_paused:
+        if len(self._early) >= self._session._ws_options.readLimit and not self._reading_paused:
             self._reading_paused = True
             self._wire.pause()
 
     def _opens(self, subprotocol: str | None) -> None:
         self._stop()
-        conversation = self._session._open(subprotocol, bytes(self._early))
+        conversation = self._session._ws_open(subprotocol, bytes(self._early))
         if self._reading_paused and not conversation.inbox.stopped:
             self._wire.resume()
 
@@ -149,10 +149,10 @@ class Opening:
         """Let our last words leave, then discard input until EOF; abort when that makes no progress."""
         self._wire.finish()
         self._wire.resume()
-        seconds = self._session._options.closeHandshakeTimeout
+        seconds = self._session._ws_options.closeHandshakeTimeout
         if seconds is not None:
             wire = self._wire
-            self._deadline = ProgressDeadline(self._session._flavour.wheel, seconds, wire.unsent, wire.abort)
+            self._deadline = ProgressDeadline(self._session._ws_flavour.wheel, seconds, wire.unsent, wire.abort)
 
 
 class ClientOpening(Opening):
@@ -256,7 +256,7 @@ class ClientOpening(Opening):
     def _on_connect_raised(self, error: BaseException) -> None:
         """The connection is open on the wire: it closes with 1011, and onOpen is not called."""
         code = CloseCode.INTERNAL_ERROR
-        self._session._log_failure("onConnect", error)
+        self._session._ws_log_failure("onConnect", error)
         self._wire.write([self._session.factory.encoder.frame(FIN | Opcode.CLOSE, close_payload(code))])
         failed = HandshakeError("onConnect raised")
         failed.__cause__ = error
@@ -291,7 +291,7 @@ class ClientOpening(Opening):
         if self._ends(cause, str(error)):
             self._cancel_pending()
             self._tell(error)
-            if self._session._wire is None:
+            if self._session._ws_wire is None:
                 self.lost(str(error))
             else:
                 self._wire.abort()
@@ -300,10 +300,10 @@ class ClientOpening(Opening):
         self._told = True
         self._error = error
         if self._called and not isinstance(error, Redirected):
-            self._session._call_quietly("onHandshakeFailed", self._session.onHandshakeFailed, error)
+            self._session._ws_call_quietly("onHandshakeFailed", self._session.onHandshakeFailed, error)
 
     def _raised(self, name: str, error: BaseException) -> None:
-        self._session._log_failure(name, error)
+        self._session._ws_log_failure(name, error)
         failed = HandshakeError(f"{name} raised")
         failed.__cause__ = error
         self.fail(CloseCause.HANDSHAKE_FAILED, failed)
@@ -312,7 +312,7 @@ class ClientOpening(Opening):
         if self._body is not None:
             self._refused()
             return
-        seconds = self._session._options.openHandshakeTimeout
+        seconds = self._session._ws_options.openHandshakeTimeout
         self.fail(CloseCause.OPEN_TIMEOUT, HandshakeTimeout(f"not open within {seconds:g} s"))
 
     def not_connected(self, why: str, cause: BaseException) -> None:
@@ -328,8 +328,8 @@ class ClientOpening(Opening):
     def drop(self) -> None:
         """The application ends it; it is called back, and what it is asked cancelled, later."""
         self._ends(CloseCause.DROPPED, DROPPED)
-        if self._session._wire is None:
-            self._session._flavour.soon(partial(self.lost, DROPPED))
+        if self._session._ws_wire is None:
+            self._session._ws_flavour.soon(partial(self.lost, DROPPED))
         else:
             self._wire.abort()
 
@@ -351,7 +351,7 @@ class ClientOpening(Opening):
         if not self._told:
             self._tell(self._error)
         assert self._over is not None
-        self._session._open_failed(self._over, self._error, self._called)
+        self._session._ws_open_failed(self._over, self._error, self._called)
 
 
 def _changed(details: Connecting, answer: object) -> Connecting:

@@ -50,7 +50,7 @@ class ServerOpening(Opening):
             self._refuse(error)
             return
         if request is not None:
-            self.take(replace(request, peer=self._session.peer), self._reader.rest)
+            self.take(replace(request, peer=self._session._ws_peer()), self._reader.rest)
 
     def take(self, request: Request, rest: bytes = b"") -> None:
         """Go on with *request*, however it was parsed, and the bytes that came behind it."""
@@ -71,7 +71,7 @@ class ServerOpening(Opening):
 
     def _consider(self, request: Request) -> None:
         try:
-            offer = handshake.read_offer(request, allowed_origins=self._session._options.allowedOrigins)
+            offer = handshake.read_offer(request, allowed_origins=self._session._ws_options.allowedOrigins)
         except Refused as error:
             self._refuse(error)
             return
@@ -112,7 +112,7 @@ class ServerOpening(Opening):
         if isinstance(error, Refused):
             self._refuse(error)
         else:
-            self._session._log_failure(name, error)
+            self._session._ws_log_failure(name, error)
             self._refuse(_internal_error(f"{name} raised"))
 
     def _refuse(
@@ -127,10 +127,10 @@ class ServerOpening(Opening):
         self._end_tcp()
 
     def _log(self, answer: Refused, is_our_fault: bool) -> None:
-        log = self._session._flavour.log
+        log = self._session._ws_flavour.log
         text = "{verb} {peer} with {status}: {why}"
         verb = "refused" if answer.status >= 400 else "answered"
-        peer = self._session.peer
+        peer = self._session._ws_peer()
         (log.error if is_our_fault else log.info)(text, verb=verb, peer=peer, status=answer.status, why=str(answer))
 
     def _timed_out(self) -> None:
@@ -165,7 +165,7 @@ class ServerOpening(Opening):
         self._stop()
         self._cancel_pending()
         assert self._over is not None
-        self._session._open_failed(self._over, HandshakeError(self._over.reason), self._called)
+        self._session._ws_open_failed(self._over, HandshakeError(self._over.reason), self._called)
 
 
 def _choice(answer: object) -> tuple[str | None, Sequence[tuple[str, str]]]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STREAM_SLOTS", "Stream", "StreamHandler"]
 
-STREAM_SLOTS = ("_arrival", "_gone", "_next", "_service", "_taken")
+STREAM_SLOTS = ("_ws_arrival", "_ws_gone", "_ws_next", "_ws_service", "_ws_taken")
 
 StreamHandler = Callable[["Stream"], Awaitable[object]]
 
@@ -33,16 +33,16 @@ class Stream(Session):
     if not TYPE_CHECKING:
         __slots__ = ()
 
-    _arrival: Future | None
-    _gone: list[Future]
-    _next: tuple[bytes, bool] | None
-    _service: Service | None
-    _taken: Callable[[], None] | None
+    _ws_arrival: Future | None
+    _ws_gone: list[Future]
+    _ws_next: tuple[bytes, bool] | None
+    _ws_service: Service | None
+    _ws_taken: Callable[[], None] | None
 
-    def _adopt(self, factory: SharedFactory[Session]) -> None:
-        super()._adopt(factory)
-        self._next = self._taken = self._arrival = self._service = None
-        self._gone = []
+    def _ws_adopt(self, factory: SharedFactory[Session]) -> None:
+        super()._ws_adopt(factory)
+        self._ws_next = self._ws_taken = self._ws_arrival = self._ws_service = None
+        self._ws_gone = []
 
     async def recv(self) -> str | bytes:
         """Return the next message, text as str, binary as bytes.
@@ -50,24 +50,24 @@ class Stream(Session):
         Raises ``ConnectionClosed`` (with ``closeInfo``) once the connection is closing and what had arrived was taken.
         Cancelling it loses no message.  One at a time: a second one waiting raises ``InvalidState``.
         """
-        while self._next is None:
-            await self._wait_for_arrival()
-        payload, is_binary = self._take(self._next)
+        while self._ws_next is None:
+            await self._ws_wait_for_arrival()
+        payload, is_binary = self._ws_take(self._ws_next)
         return payload if is_binary else str(payload, "utf-8")
 
-    async def _wait_for_arrival(self) -> None:
-        futures = self._flavour.futures
+    async def _ws_wait_for_arrival(self) -> None:
+        futures = self._ws_flavour.futures
         if not self.isOpen:
-            raise self._not_open()
-        if self._arrival is not None and not futures.has_ended(self._arrival):
+            raise self._ws_not_open()
+        if self._ws_arrival is not None and not futures.has_ended(self._ws_arrival):
             raise InvalidState("another coroutine waits in recv() of this connection")
-        arrival = self._arrival = futures.create()
+        arrival = self._ws_arrival = futures.create()
         try:
             await cast("Awaitable[None]", arrival)
         finally:
             # One that was cancelled may find that another has begun to wait meanwhile.
-            if self._arrival is arrival:
-                self._arrival = None
+            if self._ws_arrival is arrival:
+                self._ws_arrival = None
 
     def __aiter__(self) -> Self:
         return self
@@ -90,7 +90,7 @@ class Stream(Session):
         Raises ``ConnectionClosed`` once closing has begun.
         """
         self.sendMessage(message, isBinary=not isinstance(message, str))
-        if self._conversation is not None and self._conversation.outbox.over:
+        if self._ws_conversation is not None and self._ws_conversation.outbox.over:
             await self.drain()
 
     async def close(self, code: int | None = 1000, reason: str = "") -> None:
@@ -98,76 +98,76 @@ class Stream(Session):
 
         Nothing but the wait happens once closing has begun.  Raises ``ValueError`` for a code that may not be sent.
         """
-        if self._conversation is None:
+        if self._ws_conversation is None:
             self.dropConnection()
         else:
             self.sendClose(code, reason)
-            self._drop_messages()
+            self._ws_drop_messages()
         await self.wait_closed()
 
     async def wait_closed(self) -> None:
         """Wait until the connection is gone; ``closeInfo`` then says how, and ``recv`` still gives what had arrived."""
         if self.closeInfo is None:
-            gone = self._flavour.futures.create()
-            self._gone.append(gone)
+            gone = self._ws_flavour.futures.create()
+            self._ws_gone.append(gone)
             await cast("Awaitable[None]", gone)
 
     # Messages wait until they are taken.
 
-    def _converse(self, wire: Transport) -> Conversation:
+    def _ws_converse(self, wire: Transport) -> Conversation:
         return StreamConversation(self, wire)
 
-    def _arrived(self, message: tuple[bytes, bool], taken: Callable[[], None]) -> None:
+    def _ws_arrived(self, message: tuple[bytes, bool], taken: Callable[[], None]) -> None:
         """A message waits; *taken* says that it does no longer."""
-        self._next = message
-        self._taken = taken
-        self._wake()
+        self._ws_next = message
+        self._ws_taken = taken
+        self._ws_wake()
 
-    def _take(self, message: tuple[bytes, bool]) -> tuple[bytes, bool]:
-        taken, self._taken, self._next = self._taken, None, None
+    def _ws_take(self, message: tuple[bytes, bool]) -> tuple[bytes, bool]:
+        taken, self._ws_taken, self._ws_next = self._ws_taken, None, None
         if taken is not None:
             taken()
         return message
 
-    def _drop_messages(self) -> None:
-        if self._conversation is not None:
-            self._conversation.inbox.discard()
-        if self._next is not None:
-            self._take(self._next)
+    def _ws_drop_messages(self) -> None:
+        if self._ws_conversation is not None:
+            self._ws_conversation.inbox.discard()
+        if self._ws_next is not None:
+            self._ws_take(self._ws_next)
 
-    def _wake(self) -> None:
-        if self._arrival is not None:
-            self._flavour.futures.resolve(self._arrival)
+    def _ws_wake(self) -> None:
+        if self._ws_arrival is not None:
+            self._ws_flavour.futures.resolve(self._ws_arrival)
 
     # The end.
 
-    def _is_gone(self, info: CloseInfo) -> None:
+    def _ws_is_gone(self, info: CloseInfo) -> None:
         """TCP is gone; what had arrived may still be waiting."""
         self.closeInfo = info
-        self._wake()
-        gone, self._gone = self._gone, []
+        self._ws_wake()
+        gone, self._ws_gone = self._ws_gone, []
         for future in gone:
-            self._flavour.futures.resolve(future)
+            self._ws_flavour.futures.resolve(future)
 
-    def _ended(self, info: CloseInfo, tell: bool) -> None:
-        super()._ended(info, tell)
-        self._is_gone(info)
+    def _ws_ended(self, info: CloseInfo, tell: bool) -> None:
+        super()._ws_ended(info, tell)
+        self._ws_is_gone(info)
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> object:
         """Everything is over once the handler is, where there is one."""
-        return self._service.end() if self._service is not None else None
+        return self._ws_service.end() if self._ws_service is not None else None
 
     # A server's side: one coroutine serves the connection.
 
-    def _serve(self, handler: StreamHandler) -> None:
+    def _ws_serve(self, handler: StreamHandler) -> None:
         """Run *handler*; the connection closes with it: 1000 when it returns, 1011 when it raises."""
-        self._service = Service(self)
-        self._service.run(handler)
+        self._ws_service = Service(self)
+        self._ws_service.run(handler)
 
-    def _cut_short(self) -> None:
-        super()._cut_short()
-        if self._service is not None:
-            self._service.cut_short()
+    def _ws_cut_short(self) -> None:
+        super()._ws_cut_short()
+        if self._ws_service is not None:
+            self._ws_service.cut_short()
 
 
 class Service:
@@ -183,20 +183,20 @@ class Service:
 
     def run(self, handler: StreamHandler) -> None:
         """Begin."""
-        futures = self._stream._flavour.futures
+        futures = self._stream._ws_flavour.futures
         self._work = call(futures, handler, self._stream, done=self._done, failed=self._failed)
 
     def end(self) -> Future | None:
         """Return a future that is done once the handler is; None: it is."""
         if not self._over:
-            self._end = self._stream._flavour.futures.create()
+            self._end = self._stream._ws_flavour.futures.create()
         return self._end
 
     def cut_short(self) -> None:
         """Cancel it; it has been asked before, by the end of its connection."""
         self._cut = True
         if not self._over and self._work is not None:
-            self._stream._flavour.futures.cancel(self._work)
+            self._stream._ws_flavour.futures.cancel(self._work)
 
     def _done(self, _: object) -> None:
         if self._stream.isOpen:
@@ -204,16 +204,16 @@ class Service:
         self._finish()
 
     def _failed(self, error: BaseException) -> None:
-        if not self._cut and self._stream._conversation is not None:
-            self._stream._conversation.application_failed("the handler", error)
+        if not self._cut and self._stream._ws_conversation is not None:
+            self._stream._ws_conversation.application_failed("the handler", error)
         self._finish()
 
     def _finish(self) -> None:
         self._over = True
-        self._stream._service = None
-        self._stream._drop_messages()
+        self._stream._ws_service = None
+        self._stream._ws_drop_messages()
         if self._end is not None:
-            self._stream._flavour.futures.resolve(self._end)
+            self._stream._ws_flavour.futures.resolve(self._end)
 
 
 class StreamConversation(Conversation):
@@ -231,14 +231,14 @@ class StreamConversation(Conversation):
 
     def watch(self, future: Future, done: Callable[[], None]) -> None:
         """Call *done* once ``recv`` has taken it."""
-        self._stream._arrived(cast("tuple[bytes, bool]", future), done)
+        self._stream._ws_arrived(cast("tuple[bytes, bool]", future), done)
 
     def closing(self) -> None:
         """Nobody need wait for a message that will not come."""
         super().closing()
-        self.later(self._stream._wake)
+        self.later(self._stream._ws_wake)
 
     def lost(self, reason: str) -> None:
         """TCP is gone: whoever waited for that goes on, whether everything was taken or not."""
         super().lost(reason)
-        self._stream._is_gone(self._stream.closeInfo or self.connection.close_info)
+        self._stream._ws_is_gone(self._stream.closeInfo or self.connection.close_info)

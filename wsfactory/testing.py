@@ -120,8 +120,8 @@ class Pair(Link, Generic[ServerT, ClientT]):
         super().__init__(clock, server, client)
         self.server, self.client = server, client
         self.server_wire, self.client_wire = self._wires
-        server.connected(self.server_wire)
-        client.connected(self.client_wire)
+        server._ws_connected(self.server_wire)
+        client._ws_connected(self.client_wire)
 
 
 class Alone(Link, Generic[S]):
@@ -132,7 +132,7 @@ class Alone(Link, Generic[S]):
         self.peer = Peer(is_client=not session.is_client)
         super().__init__(clock, session, self.peer)
         self.wire, self.peer.wire = self._wires
-        session.connected(self.wire)
+        session._ws_connected(self.wire)
 
     def open(self, *, subprotocols: Iterable[str] = (), headers: HeaderPairs = ()) -> Request | Response:
         """Go through the opening handshake; returns the head that the session sent."""
@@ -201,19 +201,19 @@ class Peer:
         self.received = reader.rest
         return head
 
-    def data_received(self, data: bytes) -> None:
+    def _ws_data_received(self, data: bytes) -> None:
         """Collect."""
         self.received += data
 
-    def eof_reached(self) -> None:
+    def _ws_eof_reached(self) -> None:
         """Note it."""
         self.eof = True
 
-    def transport_lost(self, reason: str) -> None:
+    def _ws_transport_lost(self, reason: str) -> None:
         """Note it."""
         self.lost = reason
 
-    def writable(self) -> None:
+    def _ws_writable(self) -> None:
         """Nothing waits here."""
 
 
@@ -313,8 +313,7 @@ def _xor(payload: bytes, key: bytes | None) -> bytes:
 class ServerProtocol(ServerSession):
     """A server's side without a framework; subclass it as you would a flavour's."""
 
-    @property
-    def peer(self) -> str:
+    def _ws_peer(self) -> str:
         """There is no address."""
         return "memory"
 
@@ -322,8 +321,7 @@ class ServerProtocol(ServerSession):
 class ClientProtocol(ClientSession):
     """A client's side without a framework."""
 
-    @property
-    def peer(self) -> str:
+    def _ws_peer(self) -> str:
         """There is no address."""
         return "memory"
 

@@ -68,7 +68,7 @@ class ServerStream(ServerProtocol, Stream):
     __slots__ = STREAM_SLOTS
 
     def onOpen(self) -> None:
-        self._serve(cast("ServingFactory", self.factory).handler)
+        self._ws_serve(cast("ServingFactory", self.factory).handler)
 
 
 class ServingFactory(ServerFactory):

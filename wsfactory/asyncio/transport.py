@@ -46,7 +46,7 @@ class Wire:
         transport.set_write_buffer_limits(high=0)
 
     def _set_options(self, session: Session) -> None:
-        options = session._options
+        options = session._ws_options
         set_tcp_options(self._transport.get_extra_info("socket"), options.tcpNoDelay, options.writeLimit[0])
 
     # The five calls, and the question.
@@ -112,18 +112,18 @@ class Wire:
         if self._finished:
             self._close()
         else:
-            self._session.eof_reached()
+            self._session._ws_eof_reached()
 
     def writable(self) -> None:
         """Everything has left; with TLS it is also said of nothing, and amid a write."""
         if self._full:
             self._full = False
-            self._session.writable()
+            self._session._ws_writable()
 
 
 def _may_say_more(session: Session) -> bool:
     # RFC 6455 5.5.1: after its Close frame, the peer "MUST NOT send any more data frames".
-    conversation = session._conversation
+    conversation = session._ws_conversation
     return conversation is None or conversation.connection.close_info.remoteCode is None
 
 
@@ -139,9 +139,9 @@ class _Lingering(asyncio.BufferedProtocol):
     def __init__(self, transport: asyncio.Transport, session: Session) -> None:
         self._transport = transport
         self._protocol = cast("AsyncioProtocol", session)
-        closing = session._options.closeHandshakeTimeout
+        closing = session._ws_options.closeHandshakeTimeout
         self._seconds = LINGER_SECONDS if closing is None else min(LINGER_SECONDS, closing / 4)
-        self._quiet = session._flavour.wheel.after(self._seconds, self._close)
+        self._quiet = session._ws_flavour.wheel.after(self._seconds, self._close)
         transport.set_protocol(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -151,7 +151,7 @@ class _Lingering(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """The peer is still sending."""
         self._quiet.cancel()
-        self._quiet = self._protocol._flavour.wheel.after(self._seconds, self._close)
+        self._quiet = self._protocol._ws_flavour.wheel.after(self._seconds, self._close)
 
     def _close(self) -> None:
         if not self._transport.is_closing():
@@ -175,48 +175,47 @@ class _Lingering(asyncio.BufferedProtocol):
 class AsyncioProtocol(Session, asyncio.BufferedProtocol):
     """What asyncio's transports call: the translation of BufferedProtocol into a session's four reports."""
 
-    __slots__ = ("_buffer", "transport")
+    __slots__ = ("_ws_buffer", "transport")
 
     transport: asyncio.Transport | None
 
-    def _adopt(self, factory: SharedFactory[Session]) -> None:
-        super()._adopt(factory)
+    def _ws_adopt(self, factory: SharedFactory[Session]) -> None:
+        super()._ws_adopt(factory)
         self.transport = None
-        self._buffer = _buffer_for(factory.flavour, self._options.readLimit)
+        self._ws_buffer = _buffer_for(factory.flavour, self._ws_options.readLimit)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """TCP (and TLS) is connected."""
         self.transport = cast("asyncio.Transport", transport)
-        self._wire = Wire(self.transport, self)
-        self._begin_opening()
+        self._ws_wire = Wire(self.transport, self)
+        self._ws_begin_opening()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where to read: the loop's one buffer."""
-        return self._buffer
+        return self._ws_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes arrived."""
-        self.data_received(bytes(self._buffer[:nbytes]))
+        self._ws_data_received(bytes(self._ws_buffer[:nbytes]))
 
     def pause_writing(self) -> None:
         """Say that the transport holds something; ``Wire.write`` has seen it already."""
 
     def resume_writing(self) -> None:
         """Everything has left."""
-        cast("Wire", self._wire).writable()
+        cast("Wire", self._ws_wire).writable()
 
     def eof_received(self) -> bool:
         """The peer shut down its sending side; True: the transport stays open until we end it."""
-        cast("Wire", self._wire).eof()
+        cast("Wire", self._ws_wire).eof()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """TCP is gone."""
-        self.transport_lost(str(exc or "the connection was closed"))
+        self._ws_transport_lost(str(exc or "the connection was closed"))
 
-    @property
-    def peer(self) -> str:
-        """The other side's address: ``host:port``, ``[host]:port`` or ``unix``."""
+    def _ws_peer(self) -> str:
+        """Return the other side's address: ``host:port``, ``[host]:port`` or ``unix``."""
         address = self.transport.get_extra_info("peername") if self.transport is not None else None
         if not isinstance(address, tuple):
             return "unix" if self.transport is not None else ""

@@ -43,7 +43,7 @@ async def open_tunnel(
     transport.set_protocol(protocol)
     protocol.connection_made(transport)
     if rest:
-        cast("Any", protocol).data_received(rest)
+        cast("Any", protocol)._ws_data_received(rest)
     transport.resume_reading()
 
 

@@ -40,17 +40,17 @@ class ClientProtocol(ClientSession, TwistedProtocol):
 
     def connectionLost(self, reason: Failure) -> None:
         """TCP is gone; where TLS failed (endpoints connect before it is tried), there never was a connection."""
-        if isinstance(self._opening, ClientOpening) and ISSLTransport.providedBy(self.transport):
-            self._tell_tls_fault(self._opening, reason.value)
+        if isinstance(self._ws_opening, ClientOpening) and ISSLTransport.providedBy(self.transport):
+            self._ws_tell_tls_fault(self._ws_opening, reason.value)
         super().connectionLost(reason)
 
-    def _tell_tls_fault(self, opening: ClientOpening, reason: BaseException | None) -> None:
+    def _ws_tell_tls_fault(self, opening: ClientOpening, reason: BaseException | None) -> None:
         from wsfactory.twisted.certificates import tls_fault
 
         assert reason is not None
         fault = tls_fault(self.transport, reason)
         if fault is not None:
-            opening.not_connected(f"TLS with {self.peer} failed: {fault}", reason)
+            opening.not_connected(f"TLS with {self._ws_peer()} failed: {fault}", reason)
 
 
 class ClientStream(ClientProtocol, Stream):

@@ -31,8 +31,8 @@ from zope.interface import implementer
 from wsfactory.factory import SharedFactory
 from wsfactory.flavour import Flavour, Future
 from wsfactory.session import Session
-from wsfactory.timing import Wheel
 from wsfactory.sockets import kernel_unsent, set_tcp_options
+from wsfactory.timing import Wheel
 
 __all__ = ["TwistedProtocol", "Wire", "flavour_for"]
 
@@ -70,7 +70,7 @@ class Wire:
 
     def _set_options(self, session: Session) -> None:
         if self._descriptor is not None:
-            options = session._options
+            options = session._ws_options
             self._descriptor.bufferSize = options.readLimit
             set_tcp_options(getattr(self._descriptor, "socket", None), options.tcpNoDelay, options.writeLimit[0])
 
@@ -136,7 +136,7 @@ class Wire:
     def resumeProducing(self) -> None:
         """The transport has room."""
         self._full = False
-        self._session.writable()
+        self._session._ws_writable()
 
     def stopProducing(self) -> None:
         """The transport is lost; connectionLost says so to the session."""
@@ -147,7 +147,7 @@ class Wire:
         if self._finished:
             self._transport.loseConnection()
         else:
-            self._session.eof_reached()
+            self._session._ws_eof_reached()
 
     def lost(self) -> None:
         """The transport is gone: what is asked of it now does nothing (of one with TLS it would raise)."""
@@ -168,39 +168,39 @@ class TwistedProtocol(Session):
     __slots__ = ("transport",)
 
     transport: ITransport | None
-    dataReceived = Session.data_received
+    dataReceived = Session._ws_data_received
 
-    def _adopt(self, factory: SharedFactory[Session]) -> None:
-        super()._adopt(factory)
+    def _ws_adopt(self, factory: SharedFactory[Session]) -> None:
+        super()._ws_adopt(factory)
         self.transport = None
 
     def makeConnection(self, transport: ITransport) -> None:
         """TCP (and TLS, as far as it is known) is connected."""
         self.transport = transport
-        self.connected(Wire(transport, self))
+        self._ws_connected(Wire(transport, self))
 
     def connectionMade(self) -> None:
         """Part of IProtocol; the callback to use is ``onOpen``."""
 
     def readConnectionLost(self) -> None:
         """The peer shut down its sending side."""
-        cast("Wire", self._wire).eof()
+        cast("Wire", self._ws_wire).eof()
 
     def writeConnectionLost(self) -> None:
         """Our own shutting down has been done."""
 
     def connectionLost(self, reason: Failure) -> None:
         """TCP is gone."""
-        cast("Wire", self._wire).lost()
-        self.transport_lost(reason.getErrorMessage())
+        if self._ws_wire is not None:
+            cast("Wire", self._ws_wire).lost()
+        self._ws_transport_lost(reason.getErrorMessage())
 
     def logPrefix(self) -> str:
         """What Twisted's log calls us."""
         return type(self).__name__
 
-    @property
-    def peer(self) -> str:
-        """The other side's address: ``host:port``, ``[host]:port`` or ``unix``."""
+    def _ws_peer(self) -> str:
+        """Return the other side's address: ``host:port``, ``[host]:port`` or ``unix``."""
         address = self.transport.getPeer() if self.transport is not None else None
         host, port = getattr(address, "host", None), getattr(address, "port", None)
         if host is None:
