@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import threading
 import tracemalloc
+import weakref
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -773,6 +776,48 @@ def test_threads_never_share_a_key() -> None:
         thread.join()
 
     assert len({key for into in taken for key in into}) == 20_000
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_process_takes_other_keys_than_its_parent() -> None:
+    """After fork() both hold the same pool; a key that was used twice is no secret."""
+    keys, encoder = MaskKeys(), Encoder(MaskKeys())
+    keys.next()
+    encoder.frame(0x82, b"")
+
+    def taken() -> bytes:
+        return b"".join([keys.next(), encoder.frame(0x82, b"")[2:6]])
+
+    theirs, ours = from_child(taken), taken()
+
+    assert len(theirs) == len(ours)
+    assert theirs[:4] != ours[:4]
+    assert theirs[4:] != ours[4:]
+
+
+def from_child(taken: Callable[[], bytes]) -> bytes:
+    """Return what *taken* returns in a child of this process."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.write(writing, taken())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as told:
+        return told.read()
+
+
+def test_keys_are_not_kept_alive_for_the_sake_of_children() -> None:
+    keys = MaskKeys()
+    there = weakref.ref(keys)
+    del keys
+    gc.collect()
+
+    assert there() is None
 
 
 def counted() -> Callable[[int], bytes]:

@@ -108,6 +108,7 @@ cdef class Decoder:
 
 
 cdef class MaskKeys:
+    cdef object __weakref__
     cdef object _source
     cdef object _unused
 

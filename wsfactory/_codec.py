@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from struct import Struct
+from weakref import WeakSet
 
 from wsfactory import _payload
 from wsfactory.errors import InvalidPayload, MessageTooBig, ProtocolError
@@ -467,14 +468,16 @@ class Decoder:
 class MaskKeys:
     """Unpredictable masking keys (section 10.3); *source(size)* gives random bytes, which are pooled.
 
-    Two threads never get the same key: taking one from the pool is one step of the iterator.
+    Two threads never get the same key: taking one from the pool is one step of the iterator.  Nor do two processes: a
+    child begins with an empty pool.
     """
 
-    __slots__ = ("_source", "_unused")
+    __slots__ = ("__weakref__", "_source", "_unused")
 
     def __init__(self, source: Callable[[int], bytes] = os.urandom) -> None:
         self._source = source
         self._unused = _split(b"")
+        _POOLS.add(self)
 
     def next(self) -> bytes:
         """Return the next four bytes."""
@@ -483,9 +486,26 @@ class MaskKeys:
                 return key
             self._unused = _split(self._source(_POOL_BYTES))
 
+    def forget(self) -> None:
+        """Throw away what is pooled."""
+        self._unused = _split(b"")
+
 
 def _split(pool: bytes) -> Iterator[tuple[bytes]]:
     return Struct("4s").iter_unpack(pool)
+
+
+_POOLS: WeakSet[MaskKeys] = WeakSet()
+
+
+def _forget_all() -> None:
+    for keys in _POOLS:
+        keys.forget()
+
+
+# After fork() parent and child hold the same pool.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
 
 
 class Encoder:
