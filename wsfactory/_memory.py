@@ -323,7 +323,7 @@ class _Task(Future):
             thing = self._waits_for = step()
         except StopIteration as end:
             self.resolve(end.value)
-        except Exception as error:
+        except BaseException as error:
             self.reject(error)
         else:
             self._wait_for(thing)
@@ -377,7 +377,7 @@ class Futures:
         def tell() -> None:
             try:
                 value = one.result()
-            except Exception as error:
+            except BaseException as error:
                 failed(error)
             else:
                 done(value)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from wsfactory._codec import is_utf8
-from wsfactory.callbacks import call
+from wsfactory.callbacks import call, pass_on
 from wsfactory.connection import Connection, State
 from wsfactory.errors import ConnectionClosed, InvalidPayload
 from wsfactory.events import CloseCause
@@ -83,7 +83,7 @@ class Conversation:
             self.inbox.hold()
         self.outbox.cork()
         try:
-            call(self._flavour.futures, session.onOpen, done=self._greeted, failed=self._greeting_failed)
+            call(self._flavour, session.onOpen, done=self._greeted, failed=self._greeting_failed)
             session._ws_tell_opened(None)
             if rest:
                 self.connection.receive(rest)
@@ -210,8 +210,9 @@ class Conversation:
         """Call onMessage."""
         try:
             result = self._session.onMessage(payload, is_binary)
-        except Exception as error:
+        except BaseException as error:
             self.application_failed("onMessage", error)
+            pass_on(self._flavour, error)
             return None
         return None if result is None else self._flavour.futures.from_result(result)
 

@@ -109,8 +109,8 @@ class Opening:
             if self._over is None:
                 step(answer)
 
-        futures = self._session._ws_flavour.futures
-        pending = call(futures, callback, subject, done=partial(go_on, then), failed=partial(go_on, failed))
+        flavour = self._session._ws_flavour
+        pending = call(flavour, callback, subject, done=partial(go_on, then), failed=partial(go_on, failed))
         if not answered:
             self._pending = pending
         if self._over is not None:

@@ -349,7 +349,7 @@ class Session:
             if then is not None:
                 then()
 
-        call(self._ws_flavour.futures, callback, *args, done=done, failed=failed)
+        call(self._ws_flavour, callback, *args, done=done, failed=failed)
 
     def _ws_log_failure(self, name: str, error: BaseException) -> None:
         self._ws_flavour.log.failure("{protocol}.{name} raised", error, protocol=type(self).__qualname__, name=name)

@@ -183,8 +183,8 @@ class Service:
 
     def run(self, handler: StreamHandler) -> None:
         """Begin."""
-        futures = self._stream._ws_flavour.futures
-        self._work = call(futures, handler, self._stream, done=self._done, failed=self._failed)
+        flavour = self._stream._ws_flavour
+        self._work = call(flavour, handler, self._stream, done=self._done, failed=self._failed)
 
     def end(self) -> Future | None:
         """Return a future that is done once the handler is; None: it is."""
