@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from configparser import ConfigParser
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from wsfactory.twisted.service_options import Options
+
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted(ROOT.glob("examples/*.py"))
+README = (ROOT / "README.rst").read_text()
 SECONDS = 30.0
 
 
 def in_the_readme(title: str) -> str:
     """Return the Python code under a heading of the README."""
-    section = (ROOT / "README.rst").read_text().split(f"{title}\n{'-' * len(title)}")[1]
+    section = README.split(f"{title}\n{'-' * len(title)}")[1]
     block = re.search(r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)", section)
     assert block is not None
     return re.sub(r"^    ", "", block[1], flags=re.MULTILINE)
@@ -62,6 +67,53 @@ def test_the_server_and_the_client_of_the_readme_talk_to_each_other(port: int) -
         said = output_of(on_a_free_port(in_the_readme("A client"), port))
 
     assert said == "hello\n"
+
+
+@pytest.mark.parametrize("title", ["A server", "A client"])
+def test_a_first_program_has_ten_lines_at_most(title: str) -> None:
+    assert len([line for line in in_the_readme(title).splitlines() if line.strip()]) <= 10
+
+
+def commands() -> list[list[str]]:
+    """Return the words of each twistd command of the README."""
+    return [shlex.split(line) for line in re.findall(r"^    .*?(twistd .*)$", README, re.MULTILINE)]
+
+
+def test_no_command_of_the_readme_leaves_a_file_behind() -> None:
+    assert len(commands()) == 2
+    assert all("--pidfile=" in words for words in commands())
+
+
+def test_the_service_takes_the_options_that_the_readme_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "modules", sys.modules.copy())
+    (tmp_path / "chat").mkdir()
+    (tmp_path / "chat" / "server.py").write_text(
+        "from wsfactory.twisted import ServerProtocol\nclass Chat(ServerProtocol):\n    pass\n"
+    )
+    for words in commands():
+        options = Options()
+        options.parseOptions(words[words.index("wsfactory") + 1 :])
+
+        assert options.factory.protocol is not None
+
+
+def test_the_extras_that_the_readme_names_are_there() -> None:
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    named = {extra for extras in re.findall(r"'\.\[([\w,]+)\]'", README) for extra in extras.split(",")}
+
+    assert {"tls", "fast", "test"} <= named <= set(setup["options.extras_require"])
+
+
+def test_every_package_is_listed() -> None:
+    """Those of the tree, and twisted.plugins, which is none."""
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    there = {".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("wsfactory/**/__init__.py")}
+
+    assert set(setup["options"]["packages"].split()) == there | {"twisted.plugins"}
 
 
 def test_the_examples_talk_to_each_other(port: int) -> None:

@@ -25,6 +25,7 @@ from wsfactory.testing import Frame, close, text, upgrade_request
 from wsfactory.twisted.echo_page import PAGE
 
 TWISTD = Path(sys.executable).with_name("twistd")
+README = Path(__file__).parent.parent / "README.rst"
 WAIT_SECONDS = 60.0
 ANNOUNCED = re.compile(r"(\S+) at (ws\S+) \(try: (.*)\)$")
 KEY = b"\x01\x02\x03\x04"
@@ -197,6 +198,47 @@ def test_it_says_where_it_listens_and_the_command_it_says_works(serve: Callable[
     assert service.what == "echo"
     assert arguments == ["-m", "wsfactory", service.url]
     assert process.ends() == (0, "hello\n", "")
+
+
+def test_what_it_says_is_what_the_readme_shows(serve: Callable[..., Service]) -> None:
+    """But for the time, the port, and where this Python is."""
+    service = serve()
+    shown = re.findall(r"^    (\S+ \[wsfactory.*)$", README.read_text(), re.MULTILINE)
+    said = service.log[-1].rstrip("\n").replace(f":{service.port}/", ":8080/")
+    said = said.replace(f"(try: {service.command.split(' ')[0]} ", "(try: .venv/bin/python ")
+    times = [re.sub(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} ", "TIME ", line) for line in (*shown, said)]
+
+    assert times == [times[-1]] * 2
+    assert times[0].startswith("TIME [wsfactory#info] echo at ws://127.0.0.1:8080/ ")
+
+
+# Two values that are fine one by one: told in the client's usual way, and in the service's.
+TOGETHER = ["--subprotocol", "a", "--subprotocol", "a"]
+
+
+def test_options_that_do_not_go_together_end_the_service_with_one_line(tmp_path: Path) -> None:
+    status, out, err = run_twistd(tmp_path, "--pidfile=", "-n", "wsfactory", *TOGETHER)
+    (line,) = err.splitlines()
+
+    assert status == 1
+    assert line.startswith("twistd wsfactory: --subprotocol: ")
+    assert "Traceback" not in out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        TOGETHER,
+        ["--header", "Host: a", "--header", "Host: b"],
+        ["--header", "Authorization: a", "--header", "authorization: b"],
+    ],
+)
+def test_options_that_do_not_go_together_end_the_client(client: Callable[..., Process], arguments: list[str]) -> None:
+    """Instead of a traceback, and a reactor that runs for ever."""
+    status, out, err = client("ws://127.0.0.1:1/", *arguments).ends()
+
+    assert (status, out) == (2, "")
+    assert err.splitlines()[-1].startswith(f"python -m wsfactory: error: argument {arguments[0]}: ")
 
 
 def test_a_browser_gets_a_page(serve: Callable[..., Service]) -> None:
