@@ -207,7 +207,8 @@ class AsyncioProtocol(Session, asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """The peer shut down its sending side; True: the transport stays open until we end it."""
-        cast("Wire", self._wire).eof()
+        if self._wire is not None:  # TLS inside a proxy's tunnel may end before we are told that it began
+            cast("Wire", self._wire).eof()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -217,9 +218,14 @@ class AsyncioProtocol(Session, asyncio.BufferedProtocol):
     @property
     def peer(self) -> str:
         """The other side's address: ``host:port``, ``[host]:port`` or ``unix``."""
-        address = self.transport.get_extra_info("peername") if self.transport is not None else None
+        if self.transport is None:
+            return ""
+        try:
+            address = self.transport.get_extra_info("peername")
+        except ValueError:  # uvloop: of a UNIX socket that is closed
+            address = None
         if not isinstance(address, tuple):
-            return "unix" if self.transport is not None else ""
+            return "unix"
         host, port = address[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from typing import Any, cast
 
+from wsfactory.asyncio.addresses import connected_socket
 from wsfactory.errors import ConnectError, MalformedHead
 from wsfactory.http11 import response_reader
 from wsfactory.proxy import ProxyURL, check_proxy_response, proxy_request
@@ -26,8 +27,12 @@ async def open_tunnel(
     Raises ``ConnectError``.
     """
     loop = asyncio.get_running_loop()
+    handle = await connected_socket(proxy.host, proxy.port)
     transport, tunnel = await loop.create_connection(
-        lambda: _Tunnel(proxy_request(url, proxy)), proxy.host, proxy.port, ssl=proxy_tls
+        lambda: _Tunnel(proxy_request(url, proxy)),
+        sock=handle,
+        ssl=proxy_tls,
+        server_hostname=proxy.host if proxy_tls else None,
     )
     try:
         rest = await tunnel.stands
