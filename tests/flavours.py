@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from functools import wraps
+from functools import partial, wraps
 from types import ModuleType
 from typing import Any
 
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThread
+from twisted.internet.threads import blockingCallFromThread, deferToThread
 
 import wsfactory.asyncio.client
 import wsfactory.asyncio.server
@@ -64,6 +64,10 @@ class Flavour:
         """Return what another thread calls to have something called in this one."""
         raise NotImplementedError
 
+    def wait_from_thread(self) -> Callable[..., object]:
+        """Return what another thread calls to have a coroutine function called in this one, and wait for its result."""
+        raise NotImplementedError
+
     def run(self, test: Coroutine[Any, Any, None]) -> Deferred[None] | None:
         """Run a test to its end, which the reactor has to be run to where a Deferred comes back."""
         raise NotImplementedError
@@ -92,6 +96,9 @@ class OnTwisted(Flavour):
 
     def call_from_thread(self) -> Callable[..., object]:
         return loopback.the_reactor().callFromThread  # type: ignore[no-any-return]
+
+    def wait_from_thread(self) -> Callable[..., object]:
+        return partial(blockingCallFromThread, loopback.the_reactor())
 
     def run(self, test: Coroutine[Any, Any, None]) -> Deferred[None]:
         return Deferred.fromCoroutine(self._checked(test))
@@ -124,6 +131,10 @@ class OnAsyncio(Flavour):
 
     def call_from_thread(self) -> Callable[..., object]:
         return asyncio.get_running_loop().call_soon_threadsafe
+
+    def wait_from_thread(self) -> Callable[..., object]:
+        loop = asyncio.get_running_loop()
+        return lambda function, *args: asyncio.run_coroutine_threadsafe(function(*args), loop).result()
 
     def run(self, test: Coroutine[Any, Any, None]) -> None:
         loops.run(self._new_loop, test)
