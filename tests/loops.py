@@ -100,6 +100,12 @@ async def until(condition: Callable[[], object]) -> None:
         await turn()
 
 
+async def accepted() -> None:
+    """Let what has been connected be accepted: stock asyncio forgets the socket of who comes while a server closes."""
+    for _ in range(5):
+        await turn()
+
+
 async def at_rest(value: Callable[[], object]) -> None:
     """Let the loop run until *value* has stayed the same for some turns: nothing more comes of what was done."""
     last, same = value(), 0
@@ -157,6 +163,7 @@ class Serving:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await accepted()
         self.factory.shutdown()
         await self.factory.shutdown()
 
@@ -226,6 +233,7 @@ class Playing:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await accepted()
         self._over = True
         self._server.close()
         for raw in self.raws:

@@ -61,14 +61,15 @@ class ClientFactory(LoopFactory[ClientProtocol]):
 
     async def dial(self, details: Connecting, session: ClientProtocol) -> None:
         """Make the TCP (and TLS) connection on which *session* then opens."""
-        await dial(
-            details.url,
-            session,
-            tls=self.tls,
-            proxy=self.proxy,
-            opening=self.options.openHandshakeTimeout,
-            closing=self.options.closeHandshakeTimeout,
-        )
+        options = self.options
+        opening, closing = options.openHandshakeTimeout, options.closeHandshakeTimeout
+        try:
+            await dial(details.url, session, tls=self.tls, proxy=self.proxy, opening=opening, closing=closing)
+        except asyncio.CancelledError:
+            # uvloop does not report the end of a connection whose making was cancelled.
+            if session.transport is not None:
+                asyncio.get_running_loop().call_soon(session.connection_lost, None)
+            raise
 
 
 class ClientStream(ClientProtocol, Stream):
