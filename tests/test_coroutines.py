@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -440,3 +441,39 @@ async def test_an_exception_within_async_with_closes_too(on: Flavour) -> None:
                 raise ZeroDivisionError
 
     assert ws.closeInfo.wasClean
+
+
+@on_asyncio
+async def test_serve_listens_at_a_unix_socket_too(on: Flavour, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    async with serve(echo, path=str(path)), on.connect(f"ws+unix://{path}:/") as ws:
+        await ws.send("hello")
+        answer = await ws.recv()
+
+    assert answer == "hello"
+
+
+@on_asyncio
+async def test_serve_tells_a_bad_option_at_once(on: Flavour) -> None:
+    with pytest.raises(OptionError, match="maxQeue"):
+        serve(echo, maxQeue=3)
+
+
+@on_asyncio
+async def test_a_second_close_of_a_server_cancels_busy_handlers_at_once(on: Flavour) -> None:
+    ended = []
+
+    async def hang(ws: Stream) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(ws)
+
+    async with serve(hang) as server:
+        ws = await on.connect(f"ws://127.0.0.1:{server.port}/")
+        server.close()
+        server.close()
+        await server.wait_closed()
+        await ws.wait_closed()
+
+    assert len(ended) == 1
