@@ -133,7 +133,9 @@ class Echo(NotingServer):
 class Serving:
     """``async with Serving(Protocol, **options) as server``: a server of ours on a free port, and its connections."""
 
-    def __init__(self, protocol: type[Any] = Echo, where: str = "ws://127.0.0.1:0/", tls: Any = None, **options: Any) -> None:
+    def __init__(
+        self, protocol: type[Any] = Echo, where: str = "ws://127.0.0.1:0/", tls: Any = None, **options: Any
+    ) -> None:
         self.sessions: list[Any] = []
         self.factory = ServerFactory(self._noted(protocol), **options)  # type: ignore[arg-type]
         self._where, self._tls = where, tls

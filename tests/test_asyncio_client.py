@@ -14,7 +14,16 @@ import pytest
 
 from tests.certificates import Authority
 from tests.loops import Answering, Echo, NotingClient, NotingServer, Playing, Raw, Serving, on_loops, until
-from wsfactory import TLS, CloseCause, ConnectError, HandshakeError, HandshakeTimeout, InvalidState, InvalidURL, OptionError
+from wsfactory import (
+    TLS,
+    CloseCause,
+    ConnectError,
+    HandshakeError,
+    HandshakeTimeout,
+    InvalidState,
+    InvalidURL,
+    OptionError,
+)
 from wsfactory.asyncio import ClientFactory, connect
 from wsfactory.stream import Stream
 

@@ -106,4 +106,6 @@ def _show(context: ssl.SSLContext, certificate: str, key: str | None) -> None:
     try:
         context.load_cert_chain(certificate, key)
     except OSError as error:
-        raise OptionError(f"tls: certificate={certificate!r} or key={key!r} cannot be read: {error.strerror or error}") from error
+        raise OptionError(
+            f"tls: certificate={certificate!r} or key={key!r} cannot be read: {error.strerror or error}"
+        ) from error

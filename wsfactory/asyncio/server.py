@@ -14,7 +14,7 @@ from wsfactory.errors import HeaderPairs
 from wsfactory.session import ServerSession
 from wsfactory.stream import STREAM_SLOTS, Stream, StreamHandler
 
-__all__ = ["Serving", "ServerFactory", "ServerProtocol", "ServerStream", "listen", "serve"]
+__all__ = ["ServerFactory", "ServerProtocol", "ServerStream", "Serving", "listen", "serve"]
 
 
 class ServerProtocol(ServerSession, AsyncioProtocol):
@@ -57,7 +57,9 @@ async def listen(url: str, factory: ServerFactory, *, tls: ssl.SSLContext | None
 
     Raises ``InvalidURL``, and ``OSError`` where the address is taken.
     """
-    server = await listening(url, factory, tls, factory.options.openHandshakeTimeout, factory.options.closeHandshakeTimeout)
+    server = await listening(
+        url, factory, tls, factory.options.openHandshakeTimeout, factory.options.closeHandshakeTimeout
+    )
     factory._servers.append(server)
     return server
 

@@ -77,7 +77,7 @@ class _Tunnel(asyncio.Protocol):
                 return
             check_proxy_response(response)
         except (MalformedHead, ConnectError) as error:
-            self.stands.set_exception(ConnectError(f"the proxy refused: {error}"))
+            self._fail(f"the proxy refused: {error}")
             return
         # What comes now is for the protocol inside.
         self._transport.pause_reading()
@@ -86,4 +86,9 @@ class _Tunnel(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The proxy's connection is gone."""
         if not self.stands.done():
-            self.stands.set_exception(ConnectError(f"the proxy closed the connection: {exc or 'without an answer'}"))
+            self._fail(f"the proxy closed the connection: {exc or 'without an answer'}")
+
+    def _fail(self, why: str) -> None:
+        self.stands.set_exception(ConnectError(why))
+        # Whoever has given up need not look: asyncio would log one that nobody looked at.
+        self.stands.exception()
