@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import wraps
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -137,7 +137,7 @@ class Serving:
         self, protocol: type[Any] = Echo, where: str = "ws://127.0.0.1:0/", tls: Any = None, **options: Any
     ) -> None:
         self.sessions: list[Any] = []
-        self.factory = ServerFactory(self._noted(protocol), **options)  # type: ignore[arg-type]
+        self.factory = ServerFactory(self._noted(protocol), **options)
         self._where, self._tls = where, tls
         self.port = 0
 
@@ -158,7 +158,7 @@ class Serving:
         await until(lambda: self.sessions)
         return self.sessions.pop(0)
 
-    async def __aenter__(self) -> Serving:
+    async def __aenter__(self) -> Self:
         server = await listen(self._where, self.factory, tls=self._tls)
         if server.sockets and isinstance(address := server.sockets[0].getsockname(), tuple):
             self.port = address[1]
@@ -228,7 +228,7 @@ class Playing:
         self.raws.append(self._make())
         return self.raws[-1]
 
-    async def __aenter__(self) -> Playing:
+    async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._made, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]

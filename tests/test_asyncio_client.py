@@ -20,6 +20,7 @@ from wsfactory import (
     ConnectError,
     HandshakeError,
     HandshakeTimeout,
+    Headers,
     InvalidState,
     InvalidURL,
     OptionError,
@@ -288,7 +289,7 @@ async def test_a_refusal_carries_status_headers_and_body() -> None:
 
     assert type(error) is HandshakeError
     assert (error.status, error.reason, error.body) == (401, "Who are you", b"hello")
-    assert error.headers.get_all("Set-Cookie") == ["a=1", "b=2"]
+    assert Headers(error.headers).get_all("Set-Cookie") == ["a=1", "b=2"]
     assert str(error) == "the server answered 401 Who are you"
 
 
@@ -359,7 +360,8 @@ async def _coroutine(session: Any, payload: bytes) -> None:
 
 def _future(session: Any, payload: bytes) -> Any:
     future = asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().call_soon(lambda: (session.done.append(payload), future.set_result(None)))
+    future.add_done_callback(lambda _: session.done.append(payload))
+    asyncio.get_running_loop().call_soon(future.set_result, None)
     return future
 
 

@@ -1,4 +1,4 @@
-"""The server's side on asyncio: listen, create_server, serve, shutting down, and nothing left of a thousand connections."""
+"""The server's side on asyncio: listen, create_server, serve, shutting down; a thousand connections leave nothing."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_listen_says_what_is_wrong() -> None:
     factory = ServerFactory(Echo)
     with pytest.raises(InvalidURL):
         await listen("tcp:9000", factory)
-    with pytest.raises(OptionError, match="ssl.SSLContext"):
+    with pytest.raises(OptionError, match=r"ssl\.SSLContext"):
         await listen("wss://127.0.0.1:0/", factory)
     async with Serving() as server:
         with pytest.raises(OSError, match="in use"):

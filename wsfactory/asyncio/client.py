@@ -114,9 +114,9 @@ class Opening(Generic[SessionT]):
 def connect(url: str, factory: ClientFactory | None = None, **options: object) -> Opening[ClientStream]:
     """Connect; await it, or use it in ``async with``, which closes at its end.
 
-    Without a *factory* it gives a connection for coroutines, made with *options* (the factory's); with one its protocol,
-    once it is open.  Raises ``InvalidURL``; awaiting it raises ``HandshakeError`` (status, headers and body of a refusal),
-    ``HandshakeTimeout`` or ``ConnectError``.
+    Without a *factory* it gives a connection for coroutines, made with *options* (the factory's); with one its
+    protocol, once it is open.  Raises ``InvalidURL``; awaiting it raises ``HandshakeError`` (status, headers and body
+    of a refusal), ``HandshakeTimeout`` or ``ConnectError``.
     """
     if factory is None:
         factory = ClientFactory(url, ClientStream, **options)  # type: ignore[arg-type]

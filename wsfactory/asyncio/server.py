@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Generator, Iterable
 from types import TracebackType
-from typing import cast
+from typing import Self, cast
 
 from wsfactory.asyncio.endpoints import listening
 from wsfactory.asyncio.transport import AsyncioProtocol, LoopFactory
@@ -70,6 +70,7 @@ class ServerStream(ServerProtocol, Stream):
     __slots__ = STREAM_SLOTS
 
     def onOpen(self) -> None:
+        """Messages may flow: the coroutine begins."""
         self._serve(cast("ServingFactory", self.factory).handler)
 
 
@@ -122,8 +123,9 @@ class Serving:
     def __await__(self) -> Generator[object, None, Serving]:
         return self._start().__await__()
 
-    async def __aenter__(self) -> Serving:
-        return await self._start()
+    async def __aenter__(self) -> Self:
+        await self._start()
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,7 +1,7 @@
 """asyncio below a session: its transports as our five calls, its futures as ours, its clock as our wheel.
 
-The write buffer's limits are zero, so that the transport reports when everything written has left.  Reading goes through
-one buffer per loop, not per connection.
+The write buffer's limits are zero, so that the transport reports when everything written has left.  Reading goes
+through one buffer per loop, not per connection.
 """
 
 from __future__ import annotations

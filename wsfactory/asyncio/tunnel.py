@@ -22,7 +22,7 @@ async def open_tunnel(
     protocol: asyncio.BaseProtocol,
     secure: dict[str, Any],
 ) -> None:
-    """Connect *protocol* to *url* through *proxy*; *secure* are the arguments of TLS inside the tunnel, if there is any.
+    """Connect *protocol* to *url* through *proxy*; *secure* are the arguments of TLS inside it, if there is any.
 
     Raises ``ConnectError``.
     """
