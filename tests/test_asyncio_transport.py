@@ -180,7 +180,7 @@ async def test_a_read_takes_at_most_read_limit() -> None:
         lengths = [len((await server.session())._ws_buffer) for server in (small, large)]
         for client in (first, second):
             client.sendMessage(bytes(100 * KIB), isBinary=True)
-            await until(lambda client=client: client.messages)
+        await until(lambda: first.messages and second.messages)
 
     assert lengths == [4096, 8192]
     assert first.messages == second.messages == [bytes(100 * KIB)]
@@ -268,7 +268,7 @@ def received_until_reset(handle: socket.socket) -> tuple[int, bool]:
 @on_loops
 async def test_abort_leaves_nothing_in_the_kernel(authority: Authority, secure: bool) -> None:
     """A stalled peer gets RST: the kernel keeps neither what was unsent nor the connection."""
-    tls = {"where": "wss://127.0.0.1:0/", "tls": shown(authority)} if secure else {}
+    tls: dict[str, Any] = {"where": "wss://127.0.0.1:0/", "tls": shown(authority)} if secure else {}
     async with Serving(NotingServer, **tls) as server:
         trust = ssl.create_default_context(cafile=str(authority.path)) if secure else None
         raw = await raw_peer(server, ssl=trust)
@@ -314,7 +314,7 @@ async def test_a_blocked_loop_reads_before_deadlines_fire() -> None:
         session._ws_flavour.wheel.after(0.02, lambda: seen.append(session.messages))
         # Past the event loop's own buffer: the bytes are in the kernel when the loop goes on.
         raw.wire.write(masked(text("in time")))
-        time.sleep(0.2)
+        time.sleep(0.2)  # noqa: ASYNC251
         await until(lambda: seen)
 
     assert seen == [["in time"]]
@@ -323,7 +323,7 @@ async def test_a_blocked_loop_reads_before_deadlines_fire() -> None:
 @on_loops
 async def test_tls_lingers_only_where_the_peer_may_still_be_sending(authority: Authority) -> None:
     """A clean close ends TLS at once; a failure reads on until the peer is silent, so that 1009 is not reset away."""
-    options = {"where": "wss://127.0.0.1:0/", "tls": shown(authority), "maxMessagePayloadSize": 1000}
+    options: dict[str, Any] = {"where": "wss://127.0.0.1:0/", "tls": shown(authority), "maxMessagePayloadSize": 1000}
     trust = ssl.create_default_context(cafile=str(authority.path))
     async with Serving(Echo, **options) as server:
         raw = await raw_peer(server, ssl=trust)
@@ -353,10 +353,11 @@ async def test_futures_report_results_failures_and_cancellation() -> None:
     futures = AsyncioFutures(asyncio.get_running_loop())
     seen: list[object] = []
     cancelled: list[str] = []
-    for end in (lambda future: futures.resolve(future, 1), lambda future: futures.reject(future, KeyError())):
-        future = futures.create()
+    resolved, rejected = futures.create(), futures.create()
+    for future in (resolved, rejected):
         futures.watch(future, seen.append, lambda error: seen.append(type(error)))
-        end(future)
+    futures.resolve(resolved, 1)
+    futures.reject(rejected, KeyError())
     given_up = futures.create(lambda: cancelled.append("cancelled"))
     futures.watch(given_up, seen.append, lambda error: seen.append(type(error)))
     futures.cancel(given_up)

@@ -32,7 +32,7 @@ def in_the_readme(title: str) -> str:
 
 
 def on_a_free_port(code: str, port: int) -> str:
-    return code.replace(":9000/", f":{port}/")
+    return code.replace(":9000/", f":{port}/").replace('"127.0.0.1", 9000', f'"127.0.0.1", {port}')
 
 
 @pytest.fixture
@@ -44,13 +44,13 @@ def port() -> int:
 
 
 @contextmanager
-def running(code: str) -> Iterator[subprocess.Popen[str]]:
+def running(code: str, port: int) -> Iterator[subprocess.Popen[str]]:
     """Run *code* as a program of its own, which says a line once it listens."""
     marked = code.replace("reactor.run()", "reactor.callWhenRunning(print, 'running', flush=True); reactor.run()")
     program = subprocess.Popen([sys.executable, "-c", marked], stdout=subprocess.PIPE, text=True)
     try:
         assert program.stdout is not None
-        assert program.stdout.readline() == "running\n"
+        assert program.stdout.readline() in {"running\n", f"listening at port {port}\n"}
         yield program
     finally:
         program.terminate()
@@ -62,9 +62,12 @@ def output_of(code: str) -> str:
     return done.stdout
 
 
-def test_the_server_and_the_client_of_the_readme_talk_to_each_other(port: int) -> None:
-    with running(on_a_free_port(in_the_readme("A server"), port)):
-        said = output_of(on_a_free_port(in_the_readme("A client"), port))
+@pytest.mark.parametrize("client", ["A client", "A client with coroutines"])
+@pytest.mark.parametrize("server", ["A server", "The same on asyncio"])
+def test_the_server_and_the_client_of_the_readme_talk_to_each_other(port: int, server: str, client: str) -> None:
+    """Whatever their flavour."""
+    with running(on_a_free_port(in_the_readme(server), port), port):
+        said = output_of(on_a_free_port(in_the_readme(client), port))
 
     assert said == "hello\n"
 
@@ -116,10 +119,12 @@ def test_every_package_is_listed() -> None:
     assert set(setup["options"]["packages"].split()) == there | {"twisted.plugins"}
 
 
-def test_the_examples_talk_to_each_other(port: int) -> None:
-    server = (ROOT / "examples" / "echo_server.py").read_text()
-    client = (ROOT / "examples" / "greeting_client.py").read_text()
-    with running(on_a_free_port(server, port)):
+@pytest.mark.parametrize("client", ["greeting_client", "asyncio_client"])
+@pytest.mark.parametrize("server", ["echo_server", "asyncio_echo"])
+def test_the_examples_talk_to_each_other(port: int, server: str, client: str) -> None:
+    """Whatever their flavour."""
+    server, client = ((ROOT / "examples" / f"{name}.py").read_text() for name in (server, client))
+    with running(on_a_free_port(server, port), port):
         said = output_of(on_a_free_port(client, port))
 
     assert said == "hello\n"

@@ -227,6 +227,18 @@ def test_recv_before_the_connection_is_open_is_an_invalid_state() -> None:
         start(one.session.recv()).result()
 
 
+def test_recv_waits_while_receiving_is_paused() -> None:
+    one = reader()
+    one.session.pauseReceiving()
+    waiting = start(one.session.recv())
+    one.exchange(text("held back"))
+    assert not waiting.done
+    one.session.resumeReceiving()
+    one.run()
+
+    assert waiting.result() == "held back"
+
+
 def test_a_second_recv_at_the_same_time_is_an_invalid_state() -> None:
     one = reader()
     first = start(one.session.recv())

@@ -113,6 +113,11 @@ class Conversation:
             self._round_trips = RoundTrips(self._flavour.futures, self._flavour.wheel.now)
         return self._round_trips
 
+    @property
+    def latency(self) -> float | None:
+        """The last round trip, if there was one."""
+        return self._round_trips.latency if self._round_trips is not None else None
+
     def drain(self, future: Future) -> None:
         """Resolve *future* once the send buffer has been at its low mark."""
         if not self.outbox.over:

@@ -178,7 +178,7 @@ class Session:
     @property
     def latency(self) -> float | None:
         """The last round trip that ``ping`` measured, in seconds; None before the first."""
-        return self._ws_conversation.round_trips.latency if self._ws_conversation is not None else None
+        return self._ws_conversation.latency if self._ws_conversation is not None else None
 
     @property
     def bufferedAmount(self) -> int:

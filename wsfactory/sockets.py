@@ -42,7 +42,7 @@ def kernel_unsent(handle: socket.socket | None) -> int:
 
 
 def reset_on_close(handle: socket.socket | None) -> None:
-    """Let closing send RST and forget what is unsent, instead of keeping it in the kernel for a peer that is stalled."""
+    """Let closing send RST and forget what is unsent, instead of keeping it in the kernel for a stalled peer."""
     if handle is not None and handle.fileno() >= 0:
         with suppress(OSError):
             handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(_LINGER, 1, 0))

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from limits import LARGEST_MESSAGE, MOST_FRAGMENTS
 
-OPTIONS = {"maxMessagePayloadSize": LARGEST_MESSAGE, "maxFragments": MOST_FRAGMENTS}
+OPTIONS: dict[str, Any] = {"maxMessagePayloadSize": LARGEST_MESSAGE, "maxFragments": MOST_FRAGMENTS}
 
 
 class Case:

@@ -1,6 +1,6 @@
 """Run the Autobahn|Testsuite against our server and our client, and say which cases were not OK.
 
-    python tests/conformance/run.py [--roles server,client] [--flavour twisted|asyncio|uvloop] [--sections core] [--build ...]
+    python tests/conformance/run.py [--roles server,client] [--flavour twisted|asyncio|uvloop] [--sections core]
 
 The cases are dealt out to several fuzzers that run side by side, since most cases wait most of the time.  For the
 server's role each fuzzing client has an echo server of its own, for the client's role each fuzzing server a client.

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from typing import Any
 
 from limits import LARGEST_MESSAGE, MOST_FRAGMENTS
 
-OPTIONS = {"maxMessagePayloadSize": LARGEST_MESSAGE, "maxFragments": MOST_FRAGMENTS}
+OPTIONS: dict[str, Any] = {"maxMessagePayloadSize": LARGEST_MESSAGE, "maxFragments": MOST_FRAGMENTS}
 
 
 class Echo:

@@ -95,7 +95,7 @@ class OnTwisted:
     @staticmethod
     def waited(awaitable: Any) -> Deferred[Any]:
         """Return what a test can await of an awaitable of ours, like ``drain()`` or ``shutdown()``."""
-        return awaitable  # type: ignore[no-any-return]
+        return awaitable
 
     async def listen(
         self, behaviour: type[Recorder] = Recorder, *, certificate: Certificate | None = None, **options: Any

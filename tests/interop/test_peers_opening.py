@@ -146,9 +146,7 @@ async def test_a_peers_refusal_reaches_us(ours: Ours, peers: Peers, peer: str, s
 
 @pytest.mark.parametrize("peer", WITH_HEADERS)
 @on_reactor
-async def test_a_foreign_origin_is_refused(
-    ours: Ours, peers: Peers, peer: str, logged: list[dict[str, Any]]
-) -> None:
+async def test_a_foreign_origin_is_refused(ours: Ours, peers: Peers, peer: str, logged: list[dict[str, Any]]) -> None:
     """A page of another site gets 403; one log line names both values and the option."""
     listening = await ours.listen()
     with pytest.raises(PeerRefused) as refused:

@@ -101,9 +101,7 @@ async def test_a_client_that_does_not_trust_us_leaves(
 
 @pytest.mark.parametrize("peer", PEERS)
 @on_reactor
-async def test_we_do_not_trust_an_unknown_authority(
-    ours: Ours, peers: Peers, authority: Authority, peer: str
-) -> None:
+async def test_we_do_not_trust_an_unknown_authority(ours: Ours, peers: Peers, authority: Authority, peer: str) -> None:
     """Without the authority, connect fails with ConnectError, which says why."""
     listening = await peers(peer).listen(certificate=authority.issue(HERE).files())
 
@@ -151,9 +149,7 @@ async def test_a_client_with_tls_at_a_port_without_is_refused(ours: Ours) -> Non
 
 @pytest.mark.parametrize("peer", PEERS)
 @on_reactor
-async def test_unverified_only_by_an_explicit_flag(
-    ours: Ours, peers: Peers, authority: Authority, peer: str
-) -> None:
+async def test_unverified_only_by_an_explicit_flag(ours: Ours, peers: Peers, authority: Authority, peer: str) -> None:
     """TLS(verify=False) talks to whoever answers."""
     listening = await peers(peer).listen(certificate=authority.issue("other.example").files())
     session = await ours.connect(listening.url, tls=TLS(verify=False))

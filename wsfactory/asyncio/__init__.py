@@ -4,7 +4,7 @@ The same protocols, factories, callbacks and options as on Twisted, and a corout
 """
 
 from wsfactory.asyncio.client import ClientFactory, ClientProtocol, ClientStream, connect
-from wsfactory.asyncio.server import ServerFactory, ServerProtocol, ServerStream, listen, serve
+from wsfactory.asyncio.server import ServerFactory, ServerProtocol, ServerStream, ServingFactory, listen, serve
 
 __all__ = [
     "ClientFactory",
@@ -13,6 +13,7 @@ __all__ = [
     "ServerFactory",
     "ServerProtocol",
     "ServerStream",
+    "ServingFactory",
     "connect",
     "listen",
     "serve",

@@ -61,14 +61,15 @@ class ClientFactory(LoopFactory[ClientProtocol]):
 
     async def dial(self, details: Connecting, session: ClientProtocol) -> None:
         """Make the TCP (and TLS) connection on which *session* then opens."""
-        await dial(
-            details.url,
-            session,
-            tls=self.tls,
-            proxy=self.proxy,
-            opening=self.options.openHandshakeTimeout,
-            closing=self.options.closeHandshakeTimeout,
-        )
+        options = self.options
+        opening, closing = options.openHandshakeTimeout, options.closeHandshakeTimeout
+        try:
+            await dial(details.url, session, tls=self.tls, proxy=self.proxy, opening=opening, closing=closing)
+        except asyncio.CancelledError:
+            # uvloop does not report the end of a connection whose making was cancelled.
+            if session.transport is not None:
+                asyncio.get_running_loop().call_soon(session.connection_lost, None)
+            raise
 
 
 class ClientStream(ClientProtocol, Stream):
@@ -113,9 +114,9 @@ class Opening(Generic[SessionT]):
 def connect(url: str, factory: ClientFactory | None = None, **options: object) -> Opening[ClientStream]:
     """Connect; await it, or use it in ``async with``, which closes at its end.
 
-    Without a *factory* it gives a connection for coroutines, made with *options* (the factory's); with one its protocol,
-    once it is open.  Raises ``InvalidURL``; awaiting it raises ``HandshakeError`` (status, headers and body of a refusal),
-    ``HandshakeTimeout`` or ``ConnectError``.
+    Without a *factory* it gives a connection for coroutines, made with *options* (the factory's); with one its
+    protocol, once it is open.  Raises ``InvalidURL``; awaiting it raises ``HandshakeError`` (status, headers and body
+    of a refusal), ``HandshakeTimeout`` or ``ConnectError``.
     """
     if factory is None:
         factory = ClientFactory(url, ClientStream, **options)  # type: ignore[arg-type]

@@ -7,8 +7,9 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
+from wsfactory.asyncio.addresses import connected_socket
 from wsfactory.asyncio.tunnel import open_tunnel
-from wsfactory.errors import OptionError
+from wsfactory.errors import ConnectError, OptionError
 from wsfactory.proxy import parse_proxy_url
 from wsfactory.tls import TLS
 from wsfactory.urls import URL, parse_listening_url
@@ -29,11 +30,10 @@ async def listening(
     loop = asyncio.get_running_loop()
     if url.secure and tls is None:
         raise OptionError("listening at a wss URL takes tls=ssl.SSLContext(...)")
-    deadlines = _tls_deadlines(opening, closing) if url.secure else {}
-    context = tls if url.secure else None
+    secure = {"ssl": tls, **_tls_deadlines(opening, closing)} if url.secure else {}
     if url.unix_path is not None:
         return await loop.create_unix_server(factory, url.unix_path)
-    return await loop.create_server(factory, url.host, url.port, ssl=context, **deadlines)
+    return await loop.create_server(factory, url.host, url.port, **secure)
 
 
 async def dial(
@@ -47,7 +47,8 @@ async def dial(
 ) -> None:
     """Connect *protocol* to *url*, through *proxy* and with verified TLS where the URL asks for it.
 
-    The whole attempt is bounded from outside by *opening* (None: here, by ``CONNECT_SECONDS``).
+    The whole attempt is bounded from outside by *opening* (None: here, by ``CONNECT_SECONDS``).  Raises ``OSError`` or
+    ``ConnectError``, which say why.
     """
     secure = _client_tls(url, tls, opening, closing) if url.secure else {}
     loop = asyncio.get_running_loop()
@@ -58,12 +59,17 @@ async def dial(
             via = parse_proxy_url(proxy)
             await open_tunnel(url, via, _context(None) if via.secure else None, protocol, secure)
         else:
-            await loop.create_connection(lambda: protocol, url.host, url.port, **secure, **_happy_eyeballs(loop))
+            await _connect(url, protocol, secure)
 
 
-def _happy_eyeballs(loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
-    # uvloop tries the addresses in turn.
-    return {"happy_eyeballs_delay": 0.25} if isinstance(loop, asyncio.BaseEventLoop) else {}
+async def _connect(url: URL, protocol: asyncio.BaseProtocol, secure: dict[str, Any]) -> None:
+    handle = await connected_socket(url.host, url.port)
+    try:
+        await asyncio.get_running_loop().create_connection(lambda: protocol, sock=handle, **secure)
+    except ConnectionResetError as error:
+        if not secure:
+            raise
+        raise ConnectError("the server closed during the TLS handshake") from error
 
 
 def _tls_deadlines(opening: float | None, closing: float | None) -> dict[str, Any]:
@@ -73,7 +79,8 @@ def _tls_deadlines(opening: float | None, closing: float | None) -> dict[str, An
 def _client_tls(url: URL, tls: object, opening: float | None, closing: float | None) -> dict[str, Any]:
     """Return what ``create_connection`` takes for TLS."""
     name = (tls.serverName if isinstance(tls, TLS) else None) or url.host
-    return {"ssl": _context(tls), "server_hostname": name, **_tls_deadlines(opening, closing)}
+    # Twice: the deadline of the whole attempt, which tells it as a HandshakeTimeout, comes first.
+    return {"ssl": _context(tls), "server_hostname": name, **_tls_deadlines(opening and 2 * opening, closing)}
 
 
 def _context(tls: object) -> ssl.SSLContext:
@@ -83,10 +90,22 @@ def _context(tls: object) -> ssl.SSLContext:
     if tls is not None and not isinstance(tls, TLS):
         raise OptionError(f"tls={tls!r} is not allowed: tls takes a wsfactory.TLS or an ssl.SSLContext")
     asked = tls or TLS()
-    context = ssl.create_default_context(cafile=asked.trustRoots)
+    try:
+        context = ssl.create_default_context(cafile=asked.trustRoots)
+    except OSError as error:
+        raise OptionError(f"tls: trustRoots={asked.trustRoots!r} cannot be read: {error.strerror or error}") from error
     if asked.certificate is not None:
-        context.load_cert_chain(asked.certificate, asked.key)
+        _show(context, asked.certificate, asked.key)
     if not asked.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _show(context: ssl.SSLContext, certificate: str, key: str | None) -> None:
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:
+        raise OptionError(
+            f"tls: certificate={certificate!r} or key={key!r} cannot be read: {error.strerror or error}"
+        ) from error

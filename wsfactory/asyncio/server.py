@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Generator, Iterable
 from types import TracebackType
-from typing import cast
+from typing import Self, cast
 
 from wsfactory.asyncio.endpoints import listening
 from wsfactory.asyncio.transport import AsyncioProtocol, LoopFactory
@@ -14,7 +14,7 @@ from wsfactory.errors import HeaderPairs
 from wsfactory.session import ServerSession
 from wsfactory.stream import STREAM_SLOTS, Stream, StreamHandler
 
-__all__ = ["Serving", "ServerFactory", "ServerProtocol", "ServerStream", "listen", "serve"]
+__all__ = ["ServerFactory", "ServerProtocol", "ServerStream", "Serving", "listen", "serve"]
 
 
 class ServerProtocol(ServerSession, AsyncioProtocol):
@@ -57,7 +57,9 @@ async def listen(url: str, factory: ServerFactory, *, tls: ssl.SSLContext | None
 
     Raises ``InvalidURL``, and ``OSError`` where the address is taken.
     """
-    server = await listening(url, factory, tls, factory.options.openHandshakeTimeout, factory.options.closeHandshakeTimeout)
+    server = await listening(
+        url, factory, tls, factory.options.openHandshakeTimeout, factory.options.closeHandshakeTimeout
+    )
     factory._servers.append(server)
     return server
 
@@ -68,6 +70,7 @@ class ServerStream(ServerProtocol, Stream):
     __slots__ = STREAM_SLOTS
 
     def onOpen(self) -> None:
+        """Messages may flow: the coroutine begins."""
         self._ws_serve(cast("ServingFactory", self.factory).handler)
 
 
@@ -120,8 +123,9 @@ class Serving:
     def __await__(self) -> Generator[object, None, Serving]:
         return self._start().__await__()
 
-    async def __aenter__(self) -> Serving:
-        return await self._start()
+    async def __aenter__(self) -> Self:
+        await self._start()
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

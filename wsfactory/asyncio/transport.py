@@ -1,7 +1,7 @@
 """asyncio below a session: its transports as our five calls, its futures as ours, its clock as our wheel.
 
-The write buffer's limits are zero, so that the transport reports when everything written has left.  Reading goes through
-one buffer per loop, not per connection.
+The write buffer's limits are zero, so that the transport reports when everything written has left.  Reading goes
+through one buffer per loop, not per connection.
 """
 
 from __future__ import annotations
@@ -207,7 +207,8 @@ class AsyncioProtocol(Session, asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """The peer shut down its sending side; True: the transport stays open until we end it."""
-        cast("Wire", self._ws_wire).eof()
+        if self._ws_wire is not None:  # TLS inside a proxy's tunnel may end before we are told that it began
+            cast("Wire", self._ws_wire).eof()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -216,9 +217,14 @@ class AsyncioProtocol(Session, asyncio.BufferedProtocol):
 
     def _ws_peer(self) -> str:
         """Return the other side's address: ``host:port``, ``[host]:port`` or ``unix``."""
-        address = self.transport.get_extra_info("peername") if self.transport is not None else None
+        if self.transport is None:
+            return ""
+        try:
+            address = self.transport.get_extra_info("peername")
+        except ValueError:  # uvloop: of a UNIX socket that is closed
+            address = None
         if not isinstance(address, tuple):
-            return "unix" if self.transport is not None else ""
+            return "unix"
         host, port = address[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

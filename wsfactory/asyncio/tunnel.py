@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from typing import Any, cast
 
+from wsfactory.asyncio.addresses import connected_socket
 from wsfactory.errors import ConnectError, MalformedHead
 from wsfactory.http11 import response_reader
 from wsfactory.proxy import ProxyURL, check_proxy_response, proxy_request
@@ -21,13 +22,17 @@ async def open_tunnel(
     protocol: asyncio.BaseProtocol,
     secure: dict[str, Any],
 ) -> None:
-    """Connect *protocol* to *url* through *proxy*; *secure* are the arguments of TLS inside the tunnel, if there is any.
+    """Connect *protocol* to *url* through *proxy*; *secure* are the arguments of TLS inside it, if there is any.
 
     Raises ``ConnectError``.
     """
     loop = asyncio.get_running_loop()
+    handle = await connected_socket(proxy.host, proxy.port)
     transport, tunnel = await loop.create_connection(
-        lambda: _Tunnel(proxy_request(url, proxy)), proxy.host, proxy.port, ssl=proxy_tls
+        lambda: _Tunnel(proxy_request(url, proxy)),
+        sock=handle,
+        ssl=proxy_tls,
+        server_hostname=proxy.host if proxy_tls else None,
     )
     try:
         rest = await tunnel.stands
@@ -72,7 +77,7 @@ class _Tunnel(asyncio.Protocol):
                 return
             check_proxy_response(response)
         except (MalformedHead, ConnectError) as error:
-            self.stands.set_exception(ConnectError(f"the proxy refused: {error}"))
+            self._fail(f"the proxy refused: {error}")
             return
         # What comes now is for the protocol inside.
         self._transport.pause_reading()
@@ -81,4 +86,9 @@ class _Tunnel(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The proxy's connection is gone."""
         if not self.stands.done():
-            self.stands.set_exception(ConnectError(f"the proxy closed the connection: {exc or 'without an answer'}"))
+            self._fail(f"the proxy closed the connection: {exc or 'without an answer'}")
+
+    def _fail(self, why: str) -> None:
+        self.stands.set_exception(ConnectError(why))
+        # Whoever has given up need not look: asyncio would log one that nobody looked at.
+        self.stands.exception()

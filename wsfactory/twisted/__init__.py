@@ -3,7 +3,17 @@
 Every callback may be a plain function, an ``async def``, or return a Deferred.
 """
 
-from wsfactory.twisted.client import ClientFactory, ClientProtocol, connect
-from wsfactory.twisted.server import ServerFactory, ServerProtocol, listen
+from wsfactory.twisted.client import ClientFactory, ClientProtocol, ClientStream, connect
+from wsfactory.twisted.server import ServerFactory, ServerProtocol, ServerStream, ServingFactory, listen
 
-__all__ = ["ClientFactory", "ClientProtocol", "ServerFactory", "ServerProtocol", "connect", "listen"]
+__all__ = [
+    "ClientFactory",
+    "ClientProtocol",
+    "ClientStream",
+    "ServerFactory",
+    "ServerProtocol",
+    "ServerStream",
+    "ServingFactory",
+    "connect",
+    "listen",
+]

@@ -111,8 +111,7 @@ def connect(url: str, factory: ClientFactory | None = None, **options: object) -
 
     It fails with ``HandshakeError`` (status, headers and body of a refusal), ``HandshakeTimeout`` or ``ConnectError``;
     cancelling it ends the attempt.  Without a *factory* it gives a connection for coroutines, made with *options* (the
-    factory's).  Raises ``InvalidURL``, and
-    ``InvalidState`` where the factory has no protocol.
+    factory's).  Raises ``InvalidURL``, and ``InvalidState`` where the factory has no protocol.
     """
     if factory is None:
         factory = ClientFactory(url, ClientStream, **options)  # type: ignore[arg-type]

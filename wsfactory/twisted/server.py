@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import cast
+from typing import Any, cast
 
 from twisted.internet import protocol as twisted_protocol
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
@@ -12,10 +12,11 @@ from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime, 
 from wsfactory.errors import HeaderPairs
 from wsfactory.factory import SharedFactory
 from wsfactory.session import ServerSession
+from wsfactory.stream import STREAM_SLOTS, Stream, StreamHandler
 from wsfactory.twisted.endpoints import server_endpoint
 from wsfactory.twisted.transport import TwistedProtocol, flavour_for
 
-__all__ = ["ServerFactory", "ServerProtocol", "listen"]
+__all__ = ["ServerFactory", "ServerProtocol", "ServerStream", "ServingFactory", "listen"]
 
 
 class ServerProtocol(ServerSession, TwistedProtocol):
@@ -65,6 +66,27 @@ class ServerFactory(SharedFactory[ServerProtocol], twisted_protocol.ServerFactor
 async def _both(first: Awaitable[object], then: Awaitable[list[ServerProtocol]]) -> list[ServerProtocol]:
     await first
     return await then
+
+
+class ServerStream(ServerProtocol, Stream):
+    """One client's connection, for the coroutine of a ``ServingFactory``."""
+
+    __slots__ = STREAM_SLOTS
+
+    def onOpen(self) -> None:
+        """Let the coroutine begin."""
+        self._ws_serve(cast("ServingFactory", self.factory).handler)
+
+
+class ServingFactory(ServerFactory):
+    """A factory whose connections are each served by ``await handler(ws)``.
+
+    When the handler returns, its connection closes with 1000; when it raises, with 1011.
+    """
+
+    def __init__(self, handler: StreamHandler, **options: Any) -> None:
+        super().__init__(ServerStream, **options)
+        self.handler = handler
 
 
 def listen(
