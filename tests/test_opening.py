@@ -174,6 +174,19 @@ def test_a_request_that_cannot_be_sent_ends_the_attempt(changes: dict[str, Any])
 # The server accepts.
 
 
+def test_nothing_is_sent_without_tls_where_the_url_asks_for_it() -> None:
+    """Not even the head: credentials are in it."""
+    pending = Future()
+    one = client({"onConnecting": lambda _: pending}, url=f"wss://anna:{SECRET}@localhost/")
+    one.wire.secure = False
+    pending.resolve(None)
+    one.run()
+
+    assert "wss://localhost/ is not asked over a connection without TLS" in str(error_of(one))
+    assert SECRET not in str(error_of(one))
+    assert (cause_of(one), one.peer.received) == (CloseCause.HANDSHAKE_FAILED, b"")
+
+
 @every_way
 def test_onconnect_sees_the_response(how: Callable[[object], object]) -> None:
     one = client({"onConnect": lambda _: how("ignored")}, subprotocols=["a", "b"])

@@ -12,6 +12,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.interfaces import IProtocol
+from twisted.internet.testing import StringTransport
 from zope.interface.verify import verifyObject
 
 from tests.http_peers import HttpServer, silent
@@ -87,6 +88,18 @@ def test_a_bad_url_or_option_is_an_error_at_once() -> None:
         connect("ws://localhost:99999/")
     with pytest.raises(OptionError, match="unknown option 'maxMessageSize'"):
         ClientFactory("ws://localhost/", NotingClient, maxMessageSize=5)
+
+
+def test_a_wss_client_sends_nothing_over_plain_tcp() -> None:
+    """``reactor.connectTCP`` and ``connectSSL`` both take any factory."""
+    factory = ClientFactory("wss://anna:secret@localhost/", NotingClient, reactor=OfflineReactor())
+    session: Any = factory.buildProtocol(None)
+    transport: Any = StringTransport()
+    session.makeConnection(transport)
+
+    assert session.names == ["onConnecting", "onHandshakeFailed"]
+    assert "without TLS" in str(session.calls[-1])
+    assert (transport.value(), transport.disconnected) == (b"", True)
 
 
 # Connecting.

@@ -200,6 +200,10 @@ class ClientOpening(Opening):
             self._wire.abort()
             return
         details = self._details
+        if details.url.secure and not self._wire.secure:
+            unsafe = f"{details.url} is not asked over a connection without TLS: make it with TLS, or with connect()"
+            self.fail(CloseCause.HANDSHAKE_FAILED, HandshakeError(unsafe))
+            return
         try:
             self._asked = handshake_client.ask(details.url, subprotocols=details.subprotocols, headers=details.headers)
             request = self._asked.encode()
