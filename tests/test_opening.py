@@ -388,6 +388,21 @@ def test_who_dials_is_told_where_a_redirect_leads() -> None:
     assert dialled.session.calls[-1] == ("onClose", False, 1006, "redirected to ws://localhost/there")
 
 
+def test_a_redirect_is_asked_about_as_the_first_request_was() -> None:
+    """What onConnecting added it adds again: only the URL is taken from its answer."""
+
+    def with_token(details: Connecting) -> Connecting:
+        return replace(details, url="ws://localhost/elsewhere/", headers=[*details.headers, ("Authorization", "x")])  # type: ignore[arg-type]
+
+    dialled = Dialled({"onConnecting": with_token}, headers={"X": "y"})
+    answered(connect(dialled), b"HTTP/1.1 302 Found\r\nLocation: there\r\nContent-Length: 0\r\n\r\n")
+
+    with pytest.raises(Redirected) as redirect:
+        dialled.outcome()
+    assert redirect.value.url == parse_url("ws://localhost/elsewhere/there")
+    assert redirect.value.request_headers == Headers({"X": "y"})
+
+
 def test_a_redirect_to_nowhere_is_a_failure() -> None:
     dialled = Dialled()
     one = connect(dialled)
