@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from wsfactory import handshake, handshake_client
 from wsfactory._codec import Encoder, MaskKeys
-from wsfactory.errors import HeaderPairs, InvalidState, OptionError, Refused
+from wsfactory.errors import InvalidState, OptionError, Refused
 from wsfactory.events import CloseCause, CloseInfo
 from wsfactory.frames import close_payload
+from wsfactory.headers import HeaderPairs
 from wsfactory.http11 import Headers, Request, is_token
 from wsfactory.options import Options, changed
 from wsfactory.urls import parse_url

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 
-from wsfactory.errors import HeaderPairs, Refused
+from wsfactory.errors import Refused
 from wsfactory.extensions import MAX_LIST, ExtensionOffer, parse_extensions
+from wsfactory.headers import HeaderPairs
 from wsfactory.http11 import BODILESS, Headers, Request, encode_response, is_token, phrase, shown
 from wsfactory.origins import AllowedOrigins, is_origin_allowed
 

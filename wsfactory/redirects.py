@@ -9,7 +9,8 @@ import re
 from dataclasses import replace
 from urllib.parse import quote, urljoin
 
-from wsfactory.errors import HandshakeError, HeaderPairs, InvalidURL
+from wsfactory.errors import HandshakeError, InvalidURL
+from wsfactory.headers import HeaderPairs
 from wsfactory.http11 import Headers, Response, escaped
 from wsfactory.urls import URL, encode_resource, parse_url
 

@@ -17,8 +17,8 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 
 from wsfactory.dialing import open_session
-from wsfactory.errors import HeaderPairs
 from wsfactory.factory import SharedFactory
+from wsfactory.headers import HeaderPairs
 from wsfactory.http11 import Headers
 from wsfactory.opening import ClientOpening, Connecting
 from wsfactory.session import ClientSession

@@ -9,8 +9,8 @@ from twisted.internet import protocol as twisted_protocol
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime, IStreamServerEndpoint
 
-from wsfactory.errors import HeaderPairs
 from wsfactory.factory import SharedFactory
+from wsfactory.headers import HeaderPairs
 from wsfactory.session import ServerSession
 from wsfactory.twisted.endpoints import server_endpoint
 from wsfactory.twisted.transport import TwistedProtocol, flavour_for
