@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime, 
 
 from wsfactory.factory import SharedFactory
 from wsfactory.headers import HeaderPairs
+from wsfactory.options import check_protocol
 from wsfactory.session import ServerSession
 from wsfactory.twisted.endpoints import server_endpoint
 from wsfactory.twisted.transport import TwistedProtocol, flavour_for
@@ -44,6 +45,7 @@ class ServerFactory(SharedFactory[ServerProtocol], twisted_protocol.ServerFactor
         reactor: IReactorTime | None = None,
         **options: object,
     ) -> None:
+        check_protocol(protocol, ServerProtocol)
         super().__init__(subprotocols=subprotocols, headers=headers, options=options)
         self.flavour = flavour_for(reactor)
         self.reactor = reactor
