@@ -28,6 +28,9 @@ from wsfactory.twisted.transport import DeferredFutures
 class Flavour:
     """One framework, as a test sees it."""
 
+    # What a cancelled coroutine raises.
+    cancelled: type[BaseException]
+
     def __init__(self, name: str, client: ModuleType, server: ModuleType) -> None:
         self.name = name
         self.connect: Any = client.connect
@@ -74,8 +77,6 @@ class Flavour:
 
 
 class OnTwisted(Flavour):
-    cancelled: Any
-
     def __init__(self) -> None:
         super().__init__("twisted", wsfactory.twisted.client, wsfactory.twisted.server)
         from twisted.internet.defer import CancelledError
@@ -95,7 +96,7 @@ class OnTwisted(Flavour):
         return deferToThread(function)
 
     def call_from_thread(self) -> Callable[..., object]:
-        return loopback.the_reactor().callFromThread  # type: ignore[no-any-return]
+        return loopback.the_reactor().callFromThread
 
     def wait_from_thread(self) -> Callable[..., object]:
         return partial(blockingCallFromThread, loopback.the_reactor())

@@ -107,6 +107,16 @@ def fake(half_closes: bool = True) -> tuple[Any, FakeTransport, FakeSession]:
     return wire, transport, session
 
 
+@on_loops
+async def test_a_wss_client_sends_nothing_over_plain_tcp() -> None:
+    transport: Any = FakeTransport()
+    client: Any = ClientFactory("wss://anna:secret@localhost/", NotingClient)()
+    client.connection_made(transport)
+
+    assert "without TLS" in str(client.calls[-1])
+    assert (client.names, transport.calls) == (["onConnecting", "onHandshakeFailed"], [("limits", 0), "abort"])
+
+
 def test_what_is_written_together_leaves_in_one_write() -> None:
     wire, transport, _ = fake()
 
@@ -194,8 +204,8 @@ async def test_a_paused_connection_holds_its_peer_back_and_loses_nothing() -> No
         session.pauseReceiving()
         for _ in range(200):
             client.sendMessage(bytes(64 * KIB), isBinary=True)
-        await until(lambda: client.bufferedAmount and server.factory.counters.messages_received >= 4)
-        held = server.factory.counters.messages_received
+        await until(lambda: client.bufferedAmount and server.factory.counters.messagesReceived >= 4)
+        held = server.factory.counters.messagesReceived
         session.resumeReceiving()
         await until(lambda: len(client.messages) == 200)
 

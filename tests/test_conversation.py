@@ -51,7 +51,7 @@ def test_a_protocol_may_use_names_that_ours_use_inside() -> None:
     """What the connection reports to is an object of its own."""
 
     class Own(RecordingServer):
-        message = ping = pong = closing = drop = handle = watch = "mine"
+        message = pong = closing = drop = handle = watch = "mine"
 
     one = alone(ServerFactory(Own))
 
@@ -101,7 +101,7 @@ def test_no_callback_runs_inside_a_call_that_the_user_makes(call: Callable[[Reco
 def test_who_waits_in_drain_does_not_go_on_inside_a_call_of_another(call: Callable[[RecordingServer], object]) -> None:
     async def wait() -> None:
         try:
-            await one.session.drain()  # type: ignore[misc]
+            await one.session.drain()
         except ConnectionClosed:
             one.session.calls.append(("closed",))
 

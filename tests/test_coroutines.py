@@ -251,14 +251,14 @@ async def test_cancelling_recv_in_the_tick_in_which_a_message_arrives_loses_it_n
         ws = await on.connect(server.url)
         waiting = on.start(ws.recv())
         await on.turn()
-        arrived = ws._arrived
+        arrived = ws._ws_arrived
 
         def arrive_and_cancel(*message: Any) -> None:
             arrived(*message)
             waiting.cancel()
 
         cls = type(ws)
-        original, cls._arrived = cls._arrived, lambda self, *message: arrive_and_cancel(*message)
+        original, cls._ws_arrived = cls._ws_arrived, lambda self, *message: arrive_and_cancel(*message)
         try:
             await ws.send("kept")
             try:
@@ -266,7 +266,7 @@ async def test_cancelling_recv_in_the_tick_in_which_a_message_arrives_loses_it_n
             except on.cancelled:
                 got = await ws.recv()
         finally:
-            cls._arrived = original
+            cls._ws_arrived = original
         await ws.close()
 
     assert got == "kept"
@@ -288,7 +288,7 @@ async def test_cancelling_connect_while_dialling_leaves_nothing(on: Flavour) -> 
 async def test_cancelling_connect_while_asked_leaves_nothing(on: Flavour) -> None:
     asked = []
 
-    class Pondering(on.ClientStream):  # type: ignore[misc, name-defined]
+    class Pondering(on.ClientStream):  # type: ignore[name-defined]
         async def onConnecting(self, details: object) -> None:
             asked.append(self)
             while True:
@@ -312,7 +312,7 @@ async def test_cancelling_connect_while_asked_leaves_nothing(on: Flavour) -> Non
 async def test_cancelling_connect_during_the_handshake_leaves_nothing(on: Flavour) -> None:
     asked = []
 
-    class Pondering(on.ServerProtocol):  # type: ignore[misc, name-defined]
+    class Pondering(on.ServerProtocol):  # type: ignore[name-defined]
         async def onConnect(self, request: object) -> None:
             asked.append(self)
             while True:
@@ -335,7 +335,7 @@ async def test_cancelling_connect_during_the_handshake_leaves_nothing(on: Flavou
 async def test_cancelling_connect_while_on_connect_ponders_leaves_nothing(on: Flavour) -> None:
     asked = []
 
-    class Pondering(on.ClientStream):  # type: ignore[misc, name-defined]
+    class Pondering(on.ClientStream):  # type: ignore[name-defined]
         async def onConnect(self, response: object) -> None:
             asked.append(self)
             while True:
@@ -361,7 +361,7 @@ async def test_cancelling_connect_while_on_connect_ponders_leaves_nothing(on: Fl
 
 @on_every_flavour
 async def test_a_refusal_is_a_handshake_error_with_status_and_body(on: Flavour) -> None:
-    class Refusing(on.ServerProtocol):  # type: ignore[misc, name-defined]
+    class Refusing(on.ServerProtocol):  # type: ignore[name-defined]
         def onConnect(self, request: object) -> None:
             raise ConnectionDeny(403, "Forbidden", body="not you")
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from wsfactory._memory import Link
 from wsfactory.dialing import open_session
 from wsfactory.errors import ConnectError, HandshakeError
 from wsfactory.http11 import encode_response
 from wsfactory.opening import Connecting
-from wsfactory.testing import Cancelled, ClientFactory, Future, Futures, Link, Peer, RecordingClient, upgrade_response
+from wsfactory.testing import Cancelled, ClientFactory, Future, Futures, Peer, RecordingClient, upgrade_response
 
 URL = "ws://localhost/"
 

@@ -24,6 +24,7 @@ from wsfactory.errors import (
     WebSocketError,
 )
 from wsfactory.events import CloseCause, CloseInfo
+from wsfactory.headers import Headers
 
 
 def test_every_exception_of_the_package_has_one_base() -> None:
@@ -82,14 +83,14 @@ def test_a_failed_handshake_carries_what_the_server_answered() -> None:
     error = HandshakeError("refused", 401, "Unauthorized", [("WWW-Authenticate", "Basic")], b"who?")
 
     assert (error.status, error.reason, error.body) == (401, "Unauthorized", b"who?")
-    assert error.headers == [("WWW-Authenticate", "Basic")]
+    assert error.headers.get("www-authenticate") == "Basic"
 
 
 def test_a_handshake_without_an_http_answer_has_status_0() -> None:
     error = HandshakeTimeout("not open within 10 s")
 
     assert isinstance(error, HandshakeError)
-    assert (error.status, error.reason, error.headers, error.body) == (0, "", (), b"")
+    assert (error.status, error.reason, error.headers, error.body) == (0, "", Headers(), b"")
 
 
 def test_sending_too_late_says_how_the_connection_ended() -> None:

@@ -238,8 +238,8 @@ def test_messages_and_bytes_are_counted(ended: bool) -> None:
             one.lose()
     counters = made.counters
 
-    assert (counters.messages_received, counters.bytes_received) == (4, 16)
-    assert (counters.messages_sent, counters.bytes_sent) == (2, 6)
+    assert (counters.messagesReceived, counters.bytesReceived) == (4, 16)
+    assert (counters.messagesSent, counters.bytesSent) == (2, 6)
 
 
 # Shutting down.

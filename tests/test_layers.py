@@ -57,6 +57,7 @@ LAYERS = (
         "wsfactory._payload",
     },
     {"wsfactory.errors"},
+    {"wsfactory.headers"},
 )
 FLAVOURS = 1
 SOCKETS = 2

@@ -174,6 +174,19 @@ def test_a_request_that_cannot_be_sent_ends_the_attempt(changes: dict[str, Any])
 # The server accepts.
 
 
+def test_nothing_is_sent_without_tls_where_the_url_asks_for_it() -> None:
+    """Not even the head: credentials are in it."""
+    pending = Future()
+    one = client({"onConnecting": lambda _: pending}, url=f"wss://anna:{SECRET}@localhost/")
+    one.wire.secure = False
+    pending.resolve(None)
+    one.run()
+
+    assert "wss://localhost/ is not asked over a connection without TLS" in str(error_of(one))
+    assert SECRET not in str(error_of(one))
+    assert (cause_of(one), one.peer.received) == (CloseCause.HANDSHAKE_FAILED, b"")
+
+
 @every_way
 def test_onconnect_sees_the_response(how: Callable[[object], object]) -> None:
     one = client({"onConnect": lambda _: how("ignored")}, subprotocols=["a", "b"])
@@ -373,6 +386,21 @@ def test_who_dials_is_told_where_a_redirect_leads() -> None:
     assert redirect.value.url == parse_url("ws://localhost/there")
     assert dialled.session.names == ["onConnecting", "onClose"]
     assert dialled.session.calls[-1] == ("onClose", False, 1006, "redirected to ws://localhost/there")
+
+
+def test_a_redirect_is_asked_about_as_the_first_request_was() -> None:
+    """What onConnecting added it adds again: only the URL is taken from its answer."""
+
+    def with_token(details: Connecting) -> Connecting:
+        return replace(details, url="ws://localhost/elsewhere/", headers=[*details.headers, ("Authorization", "x")])  # type: ignore[arg-type]
+
+    dialled = Dialled({"onConnecting": with_token}, headers={"X": "y"})
+    answered(connect(dialled), b"HTTP/1.1 302 Found\r\nLocation: there\r\nContent-Length: 0\r\n\r\n")
+
+    with pytest.raises(Redirected) as redirect:
+        dialled.outcome()
+    assert redirect.value.url == parse_url("ws://localhost/elsewhere/there")
+    assert redirect.value.request_headers == Headers({"X": "y"})
 
 
 def test_a_redirect_to_nowhere_is_a_failure() -> None:

@@ -8,7 +8,7 @@ from dataclasses import FrozenInstanceError, fields
 import pytest
 
 from wsfactory.errors import OptionError
-from wsfactory.options import Options, changed, option_names
+from wsfactory.options import Options, changed, check_protocol, option_names, refuse_beside_factory
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -189,6 +189,32 @@ def test_a_read_takes_what_memory_has_room_for(value: object) -> None:
     assert value_of("readLimit", 1024) == 1024
     assert value_of("readLimit", 64 * MIB) == 64 * MIB
     assert refusal("readLimit", value).endswith("readLimit takes a whole number from 1024 to 67108864")
+
+
+# What goes to a factory with the options.
+
+
+class Base:
+    """What a factory makes."""
+
+
+@pytest.mark.parametrize("protocol", [None, Base, type("Chat", (Base,), {}), lambda: Base()])
+def test_a_protocol_is_a_subclass_or_a_callable(protocol: object) -> None:
+    check_protocol(protocol, Base)
+
+
+@pytest.mark.parametrize("protocol", ["Chat", 5, int, Base()])
+def test_what_makes_no_protocol_is_refused_with_what_would(protocol: object) -> None:
+    with pytest.raises(OptionError, match=r"protocol takes a subclass of \S*\.?Base, or a callable") as caught:
+        check_protocol(protocol, Base)
+
+    assert f"protocol={protocol!r} is not allowed" in str(caught.value)
+
+
+def test_options_beside_a_factory_are_refused_by_name() -> None:
+    refuse_beside_factory({})
+    with pytest.raises(OptionError, match=r"a factory or options, not both: .* maxQueue, tls"):
+        refuse_beside_factory({"maxQueue": 7, "tls": None})
 
 
 # Origins.

@@ -528,8 +528,25 @@ def test_messages_and_their_bytes_are_counted() -> None:
     for payload in (b"12345", b"", b"678"):
         link.outbox.message(TEXT, payload)
     link.outbox.control(PING, b"not counted")
+    link.drain()
 
     assert (link.outbox.messages_sent, link.outbox.bytes_sent) == (3, 8)
+
+
+@pytest.mark.parametrize("fragment_size", [0, 2])
+def test_a_message_counts_once_it_is_taken_out_to_be_sent(fragment_size: int) -> None:
+    """What is discarded before that has not been sent."""
+    link = Link(fragment_size=fragment_size)
+    link.block()
+    link.outbox.message(TEXT, b"12345")
+    waiting = link.outbox.messages_sent, link.outbox.bytes_sent
+    link.outbox.writable()
+    begun = link.outbox.messages_sent, link.outbox.bytes_sent
+    link.outbox.message(TEXT, b"678")
+    link.outbox.discard()
+
+    assert (waiting, begun) == ((1, 0), (2, 5))
+    assert (link.outbox.messages_sent, link.outbox.bytes_sent) == begun
 
 
 # The end.

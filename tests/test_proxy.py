@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from wsfactory.errors import ConnectError, InvalidURL
+from wsfactory.errors import ConnectError, InvalidURL, OptionError
 from wsfactory.http11 import Response
-from wsfactory.proxy import ProxyURL, check_proxy_response, parse_proxy_url, proxy_request
+from wsfactory.proxy import ProxyURL, check_proxy, check_proxy_response, parse_proxy_url, proxy_request
 from wsfactory.urls import parse_url
 
 PROXY = ProxyURL(False, "proxy.example", 3128)
@@ -59,6 +59,22 @@ def test_the_proxy_gets_its_own_credentials_and_not_the_servers() -> None:
 
 def test_credentials_are_not_shown() -> None:
     assert "secret" not in repr(parse_proxy_url("http://u:secret@proxy"))
+
+
+def test_what_a_factory_is_given_is_a_proxys_url_or_none() -> None:
+    check_proxy(None)
+    check_proxy("http://u:secret@proxy:3128")
+    with pytest.raises(InvalidURL):
+        check_proxy("http://u:secret@proxy:port")
+
+
+@pytest.mark.parametrize("proxy", [b"http://u:secret@proxy", 3128, ("proxy", 3128)])
+def test_anything_else_is_refused_and_not_shown(proxy: object) -> None:
+    with pytest.raises(OptionError, match="proxy takes a URL") as caught:
+        check_proxy(proxy)
+
+    assert f"of type {type(proxy).__name__} is not allowed" in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("status", [200, 201, 299])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from wsfactory.errors import HandshakeError
+from wsfactory.errors import HandshakeError, OptionError
 from wsfactory.http11 import Headers, Response
-from wsfactory.redirects import REDIRECTS, redirected
+from wsfactory.redirects import REDIRECTS, check_max_redirects, redirected
 from wsfactory.urls import parse_url
 
 HERE = parse_url("ws://anna:secret@a.example/x/y?z")
@@ -19,6 +19,13 @@ HEADERS = [
     ("X", "1"),
     ("X", "2"),
 ]
+
+
+@pytest.mark.parametrize("count", [-1, None, True, 2.5, "5"])
+def test_how_many_to_follow_is_a_whole_number(count: object) -> None:
+    check_max_redirects(0)
+    with pytest.raises(OptionError, match=f"maxRedirects={count!r} is not allowed: maxRedirects takes a whole number"):
+        check_max_redirects(count)
 
 
 def to(*locations: str, status: int = 302) -> Response:

@@ -163,7 +163,7 @@ def test_names_that_users_like_are_theirs(protocol: type[Any]) -> None:
     names = """connected peer _open _opened _opening _options _paused _ended _gone _next _take _wake _wire _conversation
         _flavour _buffer _call _data data_received writable eof_reached"""
 
-    class Careless(protocol):  # type: ignore[misc]
+    class Careless(protocol):
         def __init__(self) -> None:
             for name in names.split():
                 setattr(self, name, None)

@@ -389,7 +389,7 @@ def test_a_sender_that_awaits_drain_never_holds_much_more_than_the_limit() -> No
             for _ in range(1000):
                 self.sendMessage(bytes(1000), isBinary=True)
                 highest = max(highest, self.bufferedAmount)
-                await self.drain()  # type: ignore[misc]
+                await self.drain()
 
     one = alone(ServerFactory(Sender, writeLimit=10_000), opened=False)
     one.wire.capacity = 0

@@ -101,7 +101,7 @@ def test_recv_waits_for_a_message() -> None:
 
 def test_messages_that_came_with_the_handshake_are_there() -> None:
     pair = linked_pair(ServerFactory(ServerStream), opened=False)
-    pair.client.onOpen = lambda: pair.client.sendMessage("first")
+    pair.client.onOpen = lambda: pair.client.sendMessage("first")  # type: ignore[method-assign]
     pair.run()
 
     assert start(pair.server.recv()).result() == "first"
@@ -130,7 +130,7 @@ def test_a_slow_reader_holds_its_peer_back_as_a_slow_on_message_does(size: int, 
         def onMessage(self, payload: bytes, isBinary: bool) -> Future:
             return Future()
 
-    options = {"maxQueue": 8, "maxQueueBytes": 256 * KIB}
+    options: dict[str, Any] = {"maxQueue": 8, "maxQueueBytes": 256 * KIB}
     as_callback = taken(alone(ServerFactory(Slow, **options)), size, count)
     one = reader(**options)
 
@@ -492,7 +492,7 @@ def test_async_with_closes_at_its_end() -> None:
 
 def test_a_handler_that_returns_closes_with_1000() -> None:
     async def handler(ws: Stream) -> None:
-        await ws.send(f"you said {await ws.recv()}")
+        await ws.send(f"you said {await ws.recv()!s}")
 
     one = served(handler)
 

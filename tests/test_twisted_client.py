@@ -12,6 +12,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.interfaces import IProtocol
+from twisted.internet.testing import StringTransport
 from zope.interface.verify import verifyObject
 
 from tests.http_peers import HttpServer, silent
@@ -39,7 +40,7 @@ from wsfactory import (
 )
 from wsfactory.opening import Connecting
 from wsfactory.testing import upgrade_response
-from wsfactory.twisted import ClientFactory, ClientProtocol, connect
+from wsfactory.twisted import ClientFactory, ClientProtocol, ServerProtocol, connect
 
 nothing_is_left_over = pytest_twisted.async_yield_fixture(autouse=True)(nothing_left_over)
 
@@ -89,6 +90,42 @@ def test_a_bad_url_or_option_is_an_error_at_once() -> None:
         ClientFactory("ws://localhost/", NotingClient, maxMessageSize=5)
 
 
+def test_a_wss_client_sends_nothing_over_plain_tcp() -> None:
+    """``reactor.connectTCP`` and ``connectSSL`` both take any factory."""
+    factory = ClientFactory("wss://anna:secret@localhost/", NotingClient, reactor=OfflineReactor())
+    session: Any = factory.buildProtocol(None)
+    transport: Any = StringTransport()
+    session.makeConnection(transport)
+
+    assert session.names == ["onConnecting", "onHandshakeFailed"]
+    assert "without TLS" in str(session.calls[-1])
+    assert (transport.value(), transport.disconnected) == (b"", True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "fault", "words"),
+    [
+        ({"proxy": "socks5://localhost/"}, InvalidURL, "a proxy is written http://host:port"),
+        ({"proxy": b"http://localhost/"}, OptionError, "proxy takes a URL"),
+        ({"tls": "yes"}, OptionError, "tls takes a wsfactory.TLS or an IOpenSSLClientConnectionCreator"),
+        ({"maxRedirects": -1}, OptionError, "maxRedirects takes a whole number"),
+        ({"protocol": "x"}, OptionError, r"a subclass of wsfactory\.twisted\.ClientProtocol"),
+        ({"protocol": ServerProtocol}, OptionError, r"a subclass of wsfactory\.twisted\.ClientProtocol"),
+    ],
+)
+def test_what_connecting_would_fail_for_is_an_error_at_once(
+    wrong: dict[str, Any], fault: type[Exception], words: str
+) -> None:
+    with pytest.raises(fault, match=words):
+        ClientFactory("ws://localhost/", **wrong)
+
+
+def test_what_makes_a_protocol_need_not_be_a_class() -> None:
+    factory = ClientFactory("ws://localhost/", lambda: NotingClient())  # type: ignore[arg-type]
+
+    assert isinstance(factory.buildProtocol(None), NotingClient)
+
+
 # Connecting.
 
 
@@ -121,16 +158,24 @@ async def test_without_a_factory_options_are_enough() -> None:
 
 
 @on_reactor
-async def test_connect_may_change_a_factorys_url_and_options() -> None:
+async def test_connect_may_lead_elsewhere_than_the_factorys_url() -> None:
     serving = Serving()
     address = await serving.listen()
     factory = ClientFactory("ws://localhost:1/", NotingClient, maxFragments=7)
-    session: Any = await connect(f"ws://127.0.0.1:{address.port}/", factory, maxQueue=3)
+    session: Any = await connect(f"ws://127.0.0.1:{address.port}/", factory)
     answer = await exchange(session)
     await serving.stop()
 
     assert answer == "hello"
-    assert (factory.options.maxFragments, factory.options.maxQueue) == (7, (3, 0))
+    assert session.factory.options.maxFragments == 7
+
+
+def test_options_beside_a_factory_would_be_those_of_its_other_connections() -> None:
+    factory = ClientFactory("ws://localhost/", NotingClient)
+    with pytest.raises(OptionError, match=r"a factory or options, not both: .* maxQueue"):
+        connect("ws://localhost/", factory, maxQueue=7)
+
+    assert factory.options.maxQueue == (32, 8)
 
 
 @on_reactor

@@ -34,7 +34,7 @@ from tests.loopback import (
 )
 from wsfactory import InvalidState, InvalidURL, OptionError
 from wsfactory.testing import binary, close, ping, pong, text, upgrade_request
-from wsfactory.twisted import ServerFactory, ServerProtocol, listen
+from wsfactory.twisted import ClientProtocol, ServerFactory, ServerProtocol, listen
 
 nothing_is_left_over = pytest_twisted.async_yield_fixture(autouse=True)(nothing_left_over)
 
@@ -102,6 +102,12 @@ def test_without_a_protocol_it_says_what_to_do() -> None:
         ServerFactory().buildProtocol(None)
     with pytest.raises(InvalidState, match="the factory has no protocol"):
         listen("ws://127.0.0.1:0/", ServerFactory())
+
+
+@pytest.mark.parametrize("protocol", ["x", ClientProtocol, Factory])
+def test_what_is_no_servers_protocol_is_an_error_at_once(protocol: Any) -> None:
+    with pytest.raises(OptionError, match=r"protocol takes a subclass of wsfactory\.twisted\.ServerProtocol"):
+        ServerFactory(protocol)
 
 
 def test_a_bad_option_is_an_error_at_once() -> None:

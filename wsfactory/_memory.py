@@ -40,7 +40,7 @@ class Wire:
 
     ``room`` is how many bytes the other side still takes (None: any number), ``capacity`` how many may wait before the
     writer is told that it is full, ``read_size`` the most that arrives at once.  Change them at any time.
-    ``writes`` has what was given to each write.
+    ``writes`` has what was given to each write; ``secure`` is whether it passes for TLS.
     """
 
     def __init__(self, end: End) -> None:
@@ -50,6 +50,7 @@ class Wire:
         self.capacity = KERNEL_BYTES
         self.read_size = KERNEL_BYTES
         self.writes: list[bytes] = []
+        self.secure = True
         self.paused = self.finished = self.aborted = False
         self.lost: str | None = None
         self._waiting = bytearray()

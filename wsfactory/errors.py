@@ -7,8 +7,10 @@ the package.  This module is never compiled, so that both builds raise the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+from wsfactory.headers import HeaderPairs, Headers
 
 if TYPE_CHECKING:
     from wsfactory.events import CloseInfo
@@ -29,8 +31,6 @@ __all__ = [
     "Refused",
     "WebSocketError",
 ]
-
-HeaderPairs = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
 class WebSocketError(Exception):
@@ -89,7 +89,8 @@ class ConnectionDeny(Refused):
 class HandshakeError(WebSocketError):
     """The server did not accept the upgrade.
 
-    ``status`` (0 where there was no HTTP answer), ``reason``, ``headers`` and ``body`` (bounded) are the refusal's.
+    ``status`` (0 where there was no HTTP answer), ``reason``, ``headers`` (``Headers``) and ``body`` (bounded) are the
+    refusal's.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class HandshakeError(WebSocketError):
         super().__init__(message)
         self.status = status
         self.reason = reason
-        self.headers = headers
+        self.headers = headers if isinstance(headers, Headers) else Headers(headers)
         self.body = body
 
 
@@ -122,7 +123,7 @@ class ConnectionClosed(WebSocketError):
 
 
 class InvalidState(WebSocketError):
-    """The call does not fit the connection's state: sending before ``onOpen``, a second ``registerProducer``."""
+    """The call does not fit the connection's state: sending before ``onOpen``, or listening after a shutdown."""
 
 
 class InvalidURL(WebSocketError, ValueError):

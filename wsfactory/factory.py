@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from wsfactory import handshake, handshake_client
 from wsfactory._codec import Encoder, MaskKeys
-from wsfactory.errors import HeaderPairs, InvalidState, OptionError, Refused
+from wsfactory.errors import InvalidState, OptionError, Refused
 from wsfactory.events import CloseCause, CloseInfo
 from wsfactory.frames import close_payload
+from wsfactory.headers import HeaderPairs
 from wsfactory.http11 import Headers, Request, is_token
 from wsfactory.options import Options, changed
 from wsfactory.urls import parse_url
@@ -43,10 +44,10 @@ class Counters:
     opened: int = 0
     closed: Counter[tuple[int, CloseCause]] = field(default_factory=Counter)
     failed: Counter[CloseCause] = field(default_factory=Counter)
-    messages_received: int = 0
-    bytes_received: int = 0
-    messages_sent: int = 0
-    bytes_sent: int = 0
+    messagesReceived: int = 0
+    bytesReceived: int = 0
+    messagesSent: int = 0
+    bytesSent: int = 0
 
 
 class SharedFactory(Generic[SessionT]):
@@ -86,10 +87,10 @@ class SharedFactory(Generic[SessionT]):
             ended.opened,
             ended.closed.copy(),
             ended.failed.copy(),
-            ended.messages_received,
-            ended.bytes_received,
-            ended.messages_sent,
-            ended.bytes_sent,
+            ended.messagesReceived,
+            ended.bytesReceived,
+            ended.messagesSent,
+            ended.bytesSent,
         )
         for connection in self.connections:
             connection._ws_add_traffic(total)

@@ -19,7 +19,7 @@ Future = object
 
 
 class Transport(Protocol):
-    """The socket below a session: five calls, and one question."""
+    """The socket below a session: five calls, and two questions."""
 
     def write(self, chunks: list[bytes]) -> bool:
         """Send *chunks*.  True: there is room for more; False: ``Session._ws_writable`` is called once there is."""
@@ -38,6 +38,10 @@ class Transport(Protocol):
 
     def unsent(self) -> int:
         """How many bytes the peer has not taken, as far as the system tells."""
+
+    @property
+    def secure(self) -> bool:
+        """Whether what is written is encrypted on its way (TLS)."""
 
 
 class Log(Protocol):

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 
-from wsfactory.errors import HeaderPairs, Refused
+from wsfactory.errors import Refused
 from wsfactory.extensions import MAX_LIST, ExtensionOffer, parse_extensions
+from wsfactory.headers import HeaderPairs
 from wsfactory.http11 import BODILESS, Headers, Request, encode_response, is_token, phrase, shown
 from wsfactory.origins import AllowedOrigins, is_origin_allowed
 
@@ -23,6 +24,7 @@ __all__ = [
     "accept",
     "accept_key",
     "choose_subprotocol",
+    "internal_error",
     "is_own_header",
     "is_upgrade",
     "not_an_upgrade",
@@ -102,11 +104,11 @@ def accept(
     """
     if subprotocol is not None and subprotocol not in offer.subprotocols:
         offered = shown(", ".join(offer.subprotocols))
-        raise _failed(f"the subprotocol {subprotocol!r} was chosen, but the client offers {offered}")
+        raise internal_error(f"the subprotocol {subprotocol!r} was chosen, but the client offers {offered}")
     try:
         return encode_response(101, phrase(101), _accept_headers(offer, subprotocol, headers, extensions))
     except (TypeError, ValueError, AttributeError) as error:
-        raise _failed(f"the response headers cannot be sent: {error}") from None
+        raise internal_error(f"the response headers cannot be sent: {error}") from None
 
 
 def refusal(error: Refused, method: str = "GET") -> bytes:
@@ -122,8 +124,13 @@ def sendable(error: Refused) -> Refused:
     try:
         _encode_refusal(error)
     except (TypeError, ValueError, AttributeError) as fault:
-        return _failed(f"a refusal cannot be sent: {fault}")
+        return internal_error(f"a refusal cannot be sent: {fault}")
     return error
+
+
+def internal_error(log: str) -> Refused:
+    """Return a plain 500; *log* says why, to nobody but the log."""
+    return Refused(500, phrase(500), body="Internal Server Error\n", log=log)
 
 
 def _check_upgrade(request: Request) -> None:
@@ -227,7 +234,3 @@ def _lowered(request: Request, name: str) -> list[str]:
 
 def _refuse(status: int, text: str, headers: HeaderPairs = ()) -> Refused:
     return Refused(status, phrase(status), headers, text + "\n", log=text)
-
-
-def _failed(log: str) -> Refused:
-    return Refused(500, phrase(500), body="Internal Server Error\n", log=log)

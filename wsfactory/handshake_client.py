@@ -12,9 +12,10 @@ from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from wsfactory.errors import HandshakeError, HeaderPairs, Refused
+from wsfactory.errors import HandshakeError, Refused
 from wsfactory.extensions import ExtensionOffer, parse_extensions
 from wsfactory.handshake import VERSION, accept_key, is_own_header
+from wsfactory.headers import HeaderPairs
 from wsfactory.http11 import Headers, Response, encode_request, escaped, is_token, shown
 from wsfactory.urls import URL, basic_auth
 

@@ -11,13 +11,14 @@ No I/O, no clock.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Generic, TypeVar
 from urllib.parse import parse_qs
 
-from wsfactory.errors import HeaderPairs, InvalidState, MalformedHead
+from wsfactory.errors import InvalidState, MalformedHead
+from wsfactory.headers import BLANK, HeaderPairs, Headers, pairs_of
 
 __all__ = [
     "HeadReader",
@@ -44,77 +45,15 @@ MAX_SHOWN = 80
 # RFC 9110 15.3.5 and 15.4.5: their answers end with the head, whatever it says.
 BODILESS = frozenset({204, 304})
 
-REDACTED = frozenset({"cookie", "set-cookie", "authorization", "proxy-authorization"})
-
 # RFC 9110 5.6.2 and 5.5.  [0-9] and not \d, fullmatch and not $: both of those let more through than they seem to.
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105 - a pattern
 _TOKEN = re.compile(TOKEN)
 _TEXT = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-_BLANK = " \t"  # str.strip() without it also strips \x85 and \xa0, which are text here
 
 _REQUEST_LINE = re.compile(rf"({TOKEN}) ([\x21-\x7e]+) (HTTP/[0-9]\.[0-9])")
 _STATUS_LINE = re.compile(r"(HTTP/1\.[01]) ([1-9][0-9]{2}) ([\t\x20-\x7e\x80-\xff]*)")
 # RFC 9112 3.2: origin-form, or absolute-form; (authority, path, query)
 _TARGET = re.compile(r"(?:(?i:https?|wss?)://([^/?#@]+))?(/[^?#]*)?(?:\?([^#]*))?")
-
-
-class Headers:
-    """Header fields in their order: an immutable, case-insensitive multi-map of str.
-
-    Iterating gives (name, value) pairs, ``in`` asks for a name.  Values that came in several lines stay apart.
-    """
-
-    __slots__ = ("_pairs", "_values")
-
-    def __init__(self, pairs: HeaderPairs = ()) -> None:
-        self._pairs = tuple(_pairs(pairs))
-        self._values: dict[str, list[str]] = {}
-        for name, value in self._pairs:
-            self._values.setdefault(name.lower(), []).append(value)
-
-    def get(self, name: str, default: str | None = None) -> str | None:
-        """Return the first value of *name*."""
-        values = self._values.get(name.lower())
-        return values[0] if values else default
-
-    def get_all(self, name: str) -> list[str]:
-        """Return the value of every line of *name*, in order."""
-        return list(self._values.get(name.lower(), ()))
-
-    def tokens(self, name: str) -> list[str]:
-        """Return the elements of a comma separated list over all lines of *name*; empty ones are dropped."""
-        elements = (element.strip(_BLANK) for value in self.get_all(name) for element in value.split(","))
-        return [element for element in elements if element]
-
-    def without(self, names: Iterable[str]) -> Headers:
-        """Return the same fields, less those in *names*."""
-        dropped = {name.lower() for name in names}
-        return Headers((name, value) for name, value in self._pairs if name.lower() not in dropped)
-
-    def __getitem__(self, name: str) -> str:
-        return self._values[name.lower()][0]
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._values
-
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        return iter(self._pairs)
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def __eq__(self, other: object) -> bool:
-        return self._folded() == other._folded() if isinstance(other, Headers) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self._folded())
-
-    def __repr__(self) -> str:
-        shown = [(name, "..." if name.lower() in REDACTED else value) for name, value in self._pairs]
-        return f"Headers({shown!r})"
-
-    def _folded(self) -> tuple[tuple[str, str], ...]:
-        return tuple((name.lower(), value) for name, value in self._pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +258,7 @@ def parse_field(line: str) -> tuple[str, str]:
     """Return the (name, value) of one header line; raises ``MalformedHead`` (RFC 9112 section 5)."""
     name, colon, value = line.partition(":")
     # 5.2: "A server that receives an obs-fold in a request message [...] MUST either reject the message [...] or"
-    if line[0] in _BLANK:
+    if line[0] in BLANK:
         raise _malformed(HTTPStatus.BAD_REQUEST, "a header line is folded")
     if not colon:
         raise _malformed(HTTPStatus.BAD_REQUEST, "a header line has no colon")
@@ -332,7 +271,7 @@ def parse_field(line: str) -> tuple[str, str]:
         if max(value) > "\xff":
             fault = "a character in its value that is not latin-1"
         raise _malformed(HTTPStatus.BAD_REQUEST, f"the header {shown(name)} has {fault}")
-    return name, value.strip(_BLANK)
+    return name, value.strip(BLANK)
 
 
 def encode_request(method: str, target: str, headers: HeaderPairs) -> bytes:
@@ -382,7 +321,7 @@ def phrase(status: int) -> str:
 
 
 def _encode_head(line: str, headers: HeaderPairs) -> bytes:
-    fields = [_encode_field(name, value) for name, value in _pairs(headers)]
+    fields = [_encode_field(name, value) for name, value in pairs_of(headers)]
     return "\r\n".join([line, *fields, "\r\n"]).encode("latin-1")
 
 
@@ -390,14 +329,9 @@ def _encode_field(name: object, value: object) -> str:
     if not (isinstance(name, str) and is_token(name)):
         raise ValueError(f"not a header name: {name!r}")
     # The value stays out of the text: it may be a password.
-    if not (isinstance(value, str) and _TEXT.fullmatch(value) and value == value.strip(_BLANK)):
+    if not (isinstance(value, str) and _TEXT.fullmatch(value) and value == value.strip(BLANK)):
         raise ValueError(f"the header {name} may only hold printable latin-1 text without blanks around it")
     return f"{name}: {value}"
-
-
-def _pairs(headers: HeaderPairs) -> Iterator[tuple[str, str]]:
-    items = headers.items() if isinstance(headers, Mapping) else headers
-    return ((name, value) for name, value in items)
 
 
 def _cut(text: str) -> str:

@@ -161,11 +161,12 @@ class ClientOpening(Opening):
     With *follows* a redirect ends the attempt with ``Redirected``, which only whoever dials sees.
     """
 
-    __slots__ = ("_asked", "_body", "_details", "_error", "_follows", "_reader", "_session", "_told")
+    __slots__ = ("_asked", "_body", "_details", "_error", "_follows", "_given", "_reader", "_session", "_told")
 
     def __init__(self, session: ClientSession, details: Connecting, follows: bool = False) -> None:
         self._session: ClientSession = session
-        self._details = details
+        # As they were given, and as onConnecting changed them: a redirect begins with the former.
+        self._given = self._details = details
         self._asked: handshake_client.Ask | None = None
         self._reader: HeadReader[Response] | None = response_reader()
         self._body: tuple[Response, BodyReader] | None = None
@@ -200,6 +201,10 @@ class ClientOpening(Opening):
             self._wire.abort()
             return
         details = self._details
+        if details.url.secure and not self._wire.secure:
+            unsafe = f"{details.url} is not asked over a connection without TLS: make it with TLS, or with connect()"
+            self.fail(CloseCause.HANDSHAKE_FAILED, HandshakeError(unsafe))
+            return
         try:
             self._asked = handshake_client.ask(details.url, subprotocols=details.subprotocols, headers=details.headers)
             request = self._asked.encode()
@@ -278,7 +283,7 @@ class ClientOpening(Opening):
         error = HandshakeError(answer, response.status, response.reason, response.headers, response.body)
         if self._follows and response.status in REDIRECTS:
             try:
-                url, headers = redirected(self._details.url, response, self._details.headers)
+                url, headers = redirected(self._details.url, response, self._given.headers)
                 error = Redirected(url, headers, response)
             except HandshakeError as refused:
                 error = refused

@@ -106,14 +106,14 @@ class ServerOpening(Opening):
             self._refuse(Refused(answer.status, answer.reason, answer.headers, answer.body, log="not an upgrade"))
         else:
             fault = f"processRequest returned {kind_of(answer)}, not None or a Response"
-            self._refuse(_internal_error(fault), is_our_fault=True)
+            self._refuse(handshake.internal_error(fault), is_our_fault=True)
 
     def _raised(self, name: str, error: BaseException) -> None:
         if isinstance(error, Refused):
             self._refuse(error)
         else:
             self._session._ws_log_failure(name, error)
-            self._refuse(_internal_error(f"{name} raised"))
+            self._refuse(handshake.internal_error(f"{name} raised"))
 
     def _refuse(
         self, error: Refused, cause: CloseCause = CloseCause.HANDSHAKE_REFUSED, is_our_fault: bool = False
@@ -177,11 +177,9 @@ def _choice(answer: object) -> tuple[str | None, Sequence[tuple[str, str]]]:
             return answer[0], tuple(Headers(answer[1] or ()))
         except (TypeError, ValueError, AttributeError):
             pass
-    raise _internal_error(f"onConnect returned {kind_of(answer)}, not None, a subprotocol or (subprotocol, headers)")
-
-
-def _internal_error(log: str) -> Refused:
-    return Refused(500, phrase(500), body="Internal Server Error\n", log=log)
+    raise handshake.internal_error(
+        f"onConnect returned {kind_of(answer)}, not None, a subprotocol or (subprotocol, headers)"
+    )
 
 
 def _shutting_down() -> Refused:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from wsfactory.errors import OptionError
 from wsfactory.origins import check_allowed_origins
 
-__all__ = ["Options", "changed", "option_names"]
+__all__ = ["Options", "changed", "check_protocol", "option_names", "refuse_beside_factory"]
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -169,6 +169,24 @@ def option_names() -> tuple[str, ...]:
 def changed(options: Options, changes: Mapping[str, object]) -> Options:
     """Return *options* with *changes*, each checked; what is not in *changes* stays.  Raises ``OptionError``."""
     return replace(options, **{name: _checked(name, value) for name, value in changes.items()})  # type: ignore[arg-type]
+
+
+def check_protocol(protocol: object, base: type) -> None:
+    """Raise ``OptionError`` unless *protocol*, which a factory is given, is None or can make a *base*.
+
+    That is a subclass of it; or a callable which is no class, and of which nobody knows what it returns.
+    """
+    fits = issubclass(protocol, base) if isinstance(protocol, type) else protocol is None or callable(protocol)
+    if not fits:
+        wanted = f"{base.__module__.rpartition('.')[0]}.{base.__name__}"
+        raise OptionError(f"protocol={protocol!r} is not allowed: protocol takes a subclass of {wanted}, or a callable")
+
+
+def refuse_beside_factory(options: Mapping[str, object]) -> None:
+    """Raise ``OptionError`` if there are *options* in a call that is given a factory: it has its own, and is shared."""
+    if options:
+        names = ", ".join(options)
+        raise OptionError(f"connect takes a factory or options, not both: give the factory itself {names}")
 
 
 def _checked(name: str, value: object) -> object:

@@ -129,8 +129,6 @@ class Outbox:
             self._queue = deque()
         self._queue.append((opcode, payload))
         self._waiting += len(payload)
-        self.messages_sent += 1
-        self.bytes_sent += len(payload)
         if not self._corks:
             self._pump()
         if self._high and not self._over and self._waiting + self._handed > self._high:
@@ -226,6 +224,8 @@ class Outbox:
                 break
             queue.popleft()
             self._waiting -= len(payload)
+            self.messages_sent += 1
+            self.bytes_sent += len(payload)
             data = frame(FIN | opcode, payload)
             chunks.append(data)
             size += len(data)
@@ -281,6 +281,8 @@ class Outbox:
         return self._last_frame()
 
     def _begin(self, opcode: int, payload: bytes) -> bytes:
+        self.messages_sent += 1
+        self.bytes_sent += len(payload)
         if self._fragment_size and len(payload) > self._fragment_size:
             self._begun = self._fragments(opcode, payload)
             return next(self._begun)

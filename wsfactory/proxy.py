@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from wsfactory.errors import ConnectError, InvalidURL
+from wsfactory.errors import ConnectError, InvalidURL, OptionError
 from wsfactory.http11 import Response, encode_request, escaped
 from wsfactory.urls import DEFAULT_PORTS, URL, basic_auth, parse_authority, split_url
 
-__all__ = ["ProxyURL", "check_proxy_response", "parse_proxy_url", "proxy_request"]
+__all__ = ["ProxyURL", "check_proxy", "check_proxy_response", "parse_proxy_url", "proxy_request"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,16 @@ def parse_proxy_url(text: str) -> ProxyURL:
     found = parse_authority(text, authority)
     port = found.port or DEFAULT_PORTS[scheme]
     return ProxyURL(scheme == "https", found.host, port, found.username, found.password)
+
+
+def check_proxy(proxy: object) -> None:
+    """Raise ``InvalidURL`` or ``OptionError`` unless *proxy*, which a factory is given, is None or a proxy's URL."""
+    if isinstance(proxy, str):
+        parse_proxy_url(proxy)
+    elif proxy is not None:
+        # Not its value: it may hold a password, as whatever it is.
+        kind = type(proxy).__name__
+        raise OptionError(f"a proxy of type {kind} is not allowed: proxy takes a URL like http://host:3128, or None")
 
 
 def proxy_request(url: URL, proxy: ProxyURL) -> bytes:

@@ -9,11 +9,12 @@ import re
 from dataclasses import replace
 from urllib.parse import quote, urljoin
 
-from wsfactory.errors import HandshakeError, HeaderPairs, InvalidURL
+from wsfactory.errors import HandshakeError, InvalidURL, OptionError
+from wsfactory.headers import HeaderPairs
 from wsfactory.http11 import Headers, Response, escaped
 from wsfactory.urls import URL, encode_resource, parse_url
 
-__all__ = ["REDIRECTS", "redirected"]
+__all__ = ["REDIRECTS", "check_max_redirects", "redirected"]
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -22,6 +23,12 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _ASCII = "".join(map(chr, range(0x21, 0x7F)))
 # They were meant for the server that sent us away.  Host too, where the application had given one.
 _DROPPED = ("Authorization", "Cookie", "Proxy-Authorization", "Host")
+
+
+def check_max_redirects(count: object) -> None:
+    """Raise ``OptionError`` unless *count*, which a factory is given, is how many redirects to follow."""
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise OptionError(f"maxRedirects={count!r} is not allowed: maxRedirects takes a whole number, 0 or more")
 
 
 def redirected(url: URL, response: Response, headers: HeaderPairs = ()) -> tuple[URL, Headers]:

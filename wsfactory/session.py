@@ -374,10 +374,10 @@ class Session:
     def _ws_add_traffic(self, total: Counters) -> None:
         """Add this connection's messages and bytes to *total*."""
         if self._ws_conversation is not None:
-            total.messages_received += self._ws_conversation.connection.decoder.messages
-            total.bytes_received += self._ws_conversation.connection.decoder.payload_bytes
-            total.messages_sent += self._ws_conversation.outbox.messages_sent
-            total.bytes_sent += self._ws_conversation.outbox.bytes_sent
+            total.messagesReceived += self._ws_conversation.connection.decoder.messages
+            total.bytesReceived += self._ws_conversation.connection.decoder.payload_bytes
+            total.messagesSent += self._ws_conversation.outbox.messages_sent
+            total.bytesSent += self._ws_conversation.outbox.bytes_sent
 
 
 class ServerSession(Session):

@@ -21,10 +21,10 @@ from typing import Any, Generic, TypeVar, cast, overload
 
 from wsfactory import handshake, handshake_client
 from wsfactory._memory import Cancelled, Clock, Future, Futures, Link, Log, Wire
-from wsfactory.errors import HeaderPairs
 from wsfactory.factory import SharedFactory
 from wsfactory.flavour import Flavour
 from wsfactory.frames import Opcode, close_payload
+from wsfactory.headers import HeaderPairs
 from wsfactory.http11 import Request, Response, request_reader, response_reader
 from wsfactory.opening import Connecting
 from wsfactory.session import ClientSession, ServerSession, Session

@@ -5,9 +5,12 @@ Certificates and host names are verified; only ``TLS(verify=False)`` turns that 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["TLS"]
+from wsfactory.errors import OptionError
+
+__all__ = ["TLS", "check_tls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +27,9 @@ class TLS:
     key: str | None = None
     serverName: str | None = None
     verify: bool = True
+
+
+def check_tls(tls: object, is_native: Callable[[object], object], native: str) -> None:
+    """Raise ``OptionError`` unless *tls* is None, a ``TLS``, or what the framework itself has, by the name *native*."""
+    if not (tls is None or isinstance(tls, TLS) or is_native(tls)):
+        raise OptionError(f"tls={tls!r} is not allowed: tls takes a wsfactory.TLS or {native}")

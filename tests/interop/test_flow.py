@@ -34,7 +34,7 @@ class Slow(Recorder):
 
         self.at_work += 1
         self.most_at_work = max(self.most_at_work, self.at_work)
-        self.most_waiting = max(self.most_waiting, self.factory.counters.messages_received - self.handled)
+        self.most_waiting = max(self.most_waiting, self.factory.counters.messagesReceived - self.handled)
         await self.ours.native(deferLater(reactor, 0))
         self.at_work -= 1
         self.handled += 1
@@ -84,7 +84,7 @@ async def test_a_sender_is_held_back_and_let_go_again(ours: Ours) -> None:
     session = await listening.opens.get()
     begun = await in_thread(peer.send_until_stuck, frame(FIN | BINARY, MESSAGE), most=FAR_TOO_MANY)
     assert begun < FAR_TOO_MANY
-    assert listening.factory.counters.messages_received <= MOST_WAITING
+    assert listening.factory.counters.messagesReceived <= MOST_WAITING
 
     session.released.callback(None)
     with peer:

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from wsfactory.asyncio.endpoints import dial
 from wsfactory.asyncio.transport import AsyncioProtocol, LoopFactory
 from wsfactory.dialing import open_session
-from wsfactory.errors import HeaderPairs
+from wsfactory.headers import HeaderPairs
 from wsfactory.http11 import Headers
 from wsfactory.opening import Connecting
 from wsfactory.session import ClientSession

@@ -10,7 +10,7 @@ from typing import Self, cast
 
 from wsfactory.asyncio.endpoints import listening
 from wsfactory.asyncio.transport import AsyncioProtocol, LoopFactory
-from wsfactory.errors import HeaderPairs
+from wsfactory.headers import HeaderPairs
 from wsfactory.session import ServerSession
 from wsfactory.stream import STREAM_SLOTS, Stream, StreamHandler
 

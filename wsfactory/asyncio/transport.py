@@ -33,10 +33,11 @@ SessionT = TypeVar("SessionT", bound=Session)
 class Wire:
     """One asyncio transport, as a session sees it."""
 
-    __slots__ = ("_eof", "_finished", "_full", "_half_closes", "_session", "_transport")
+    __slots__ = ("_eof", "_finished", "_full", "_half_closes", "_session", "_transport", "secure")
 
     def __init__(self, transport: asyncio.Transport, session: Session) -> None:
         self._transport = transport
+        self.secure = transport.get_extra_info("sslcontext") is not None
         self._session = session
         self._half_closes = transport.can_write_eof()
         self._full = False

@@ -10,6 +10,7 @@ from twisted.internet import protocol as twisted_protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
+    IOpenSSLClientConnectionCreator,
     IReactorTime,
     ISSLTransport,
     IStreamClientEndpoint,
@@ -17,12 +18,15 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 
 from wsfactory.dialing import open_session
-from wsfactory.errors import HeaderPairs
 from wsfactory.factory import SharedFactory
-from wsfactory.http11 import Headers
+from wsfactory.headers import HeaderPairs
 from wsfactory.opening import ClientOpening, Connecting
+from wsfactory.options import check_protocol, refuse_beside_factory
+from wsfactory.proxy import check_proxy
+from wsfactory.redirects import check_max_redirects
 from wsfactory.session import ClientSession
 from wsfactory.stream import STREAM_SLOTS, Stream
+from wsfactory.tls import check_tls
 from wsfactory.twisted.endpoints import client_endpoint
 from wsfactory.twisted.transport import TwistedProtocol, flavour_for
 from wsfactory.urls import parse_url
@@ -85,6 +89,10 @@ class ClientFactory(SharedFactory[ClientProtocol], twisted_protocol.ClientFactor
         reactor: IReactorTime | None = None,
         **options: object,
     ) -> None:
+        check_protocol(protocol, ClientProtocol)
+        check_tls(tls, IOpenSSLClientConnectionCreator.providedBy, "an IOpenSSLClientConnectionCreator")
+        check_proxy(proxy)
+        check_max_redirects(maxRedirects)
         super().__init__(subprotocols=subprotocols, headers=headers, options=options)
         self.flavour = flavour_for(reactor)
         self.reactor = reactor
@@ -92,7 +100,7 @@ class ClientFactory(SharedFactory[ClientProtocol], twisted_protocol.ClientFactor
         self.tls = tls
         self.proxy = proxy
         self.maxRedirects = maxRedirects
-        self.details = Connecting(parse_url(url), Headers(headers), self.subprotocols)
+        self.details = Connecting(parse_url(url), self.headers, self.subprotocols)
         if protocol is not None:
             self.protocol = protocol
 
@@ -111,12 +119,13 @@ def connect(url: str, factory: ClientFactory | None = None, **options: object) -
 
     It fails with ``HandshakeError`` (status, headers and body of a refusal), ``HandshakeTimeout`` or ``ConnectError``;
     cancelling it ends the attempt.  Without a *factory* it gives a connection for coroutines, made with *options* (the
-    factory's).  Raises ``InvalidURL``, and ``InvalidState`` where the factory has no protocol.
+    factory's).  Raises ``InvalidURL``, ``InvalidState`` where the factory has no protocol, and ``OptionError`` where
+    there are options beside it.
     """
     if factory is None:
         factory = ClientFactory(url, ClientStream, **options)  # type: ignore[arg-type]
-    elif options:
-        factory.setProtocolOptions(**options)
+    else:
+        refuse_beside_factory(options)
     factory._check_protocol()
     details = replace(factory.details, url=parse_url(url))
     return Deferred.fromCoroutine(open_session(factory, details, partial(_dial, factory), factory.maxRedirects))

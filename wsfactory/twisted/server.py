@@ -9,8 +9,9 @@ from twisted.internet import protocol as twisted_protocol
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime, IStreamServerEndpoint
 
-from wsfactory.errors import HeaderPairs
 from wsfactory.factory import SharedFactory
+from wsfactory.headers import HeaderPairs
+from wsfactory.options import check_protocol
 from wsfactory.session import ServerSession
 from wsfactory.stream import STREAM_SLOTS, Stream, StreamHandler
 from wsfactory.twisted.endpoints import server_endpoint
@@ -45,6 +46,7 @@ class ServerFactory(SharedFactory[ServerProtocol], twisted_protocol.ServerFactor
         reactor: IReactorTime | None = None,
         **options: object,
     ) -> None:
+        check_protocol(protocol, ServerProtocol)
         super().__init__(subprotocols=subprotocols, headers=headers, options=options)
         self.flavour = flavour_for(reactor)
         self.reactor = reactor

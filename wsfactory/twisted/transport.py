@@ -51,6 +51,7 @@ class Wire:
         "_plain",
         "_session",
         "_transport",
+        "secure",
     )
 
     def __init__(self, transport: ITransport, session: Session) -> None:
@@ -58,9 +59,9 @@ class Wire:
         self._transport = cast("Any", transport)
         self._session = session
         self._descriptor = _descriptor_of(transport)
-        is_tls = ISSLTransport.providedBy(transport)
-        self._plain = self._descriptor is transport and not is_tls
-        self._half_closes = hasattr(transport, "loseWriteConnection") and not is_tls
+        self.secure = ISSLTransport.providedBy(transport)
+        self._plain = self._descriptor is transport and not self.secure
+        self._half_closes = hasattr(transport, "loseWriteConnection") and not self.secure
         self._full = False
         self._finished = False
         self._eof = False
