@@ -11,6 +11,7 @@ from typing import cast
 from wsfactory.asyncio.endpoints import listening
 from wsfactory.asyncio.transport import AsyncioProtocol, LoopFactory
 from wsfactory.headers import HeaderPairs
+from wsfactory.options import check_protocol
 from wsfactory.session import ServerSession
 from wsfactory.stream import STREAM_SLOTS, Stream, StreamHandler
 
@@ -39,6 +40,7 @@ class ServerFactory(LoopFactory[ServerProtocol]):
         loop: asyncio.AbstractEventLoop | None = None,
         **options: object,
     ) -> None:
+        check_protocol(protocol, ServerProtocol)
         super().__init__(loop, subprotocols=subprotocols, headers=headers, options=options)
         self.protocol = protocol
         self._servers: list[asyncio.Server] = []
