@@ -10,6 +10,7 @@ from typing import cast
 
 from wsfactory.asyncio.endpoints import listening
 from wsfactory.asyncio.transport import AsyncioProtocol, LoopFactory
+from wsfactory.errors import InvalidState
 from wsfactory.headers import HeaderPairs
 from wsfactory.options import check_protocol
 from wsfactory.session import ServerSession
@@ -50,7 +51,6 @@ class ServerFactory(LoopFactory[ServerProtocol]):
         servers, self._servers = self._servers, []
         for server in servers:
             server.close()
-        self._join_loop()
         return cast("asyncio.Future[list[ServerProtocol]]", super().shutdown(code, timeout))
 
 
@@ -59,7 +59,11 @@ async def listen(url: str, factory: ServerFactory, *, tls: ssl.SSLContext | None
 
     Raises ``InvalidURL``, and ``OSError`` where the address is taken.
     """
+    factory._check_ready()
     server = await listening(url, factory, tls, factory.options.openHandshakeTimeout, factory.options.closeHandshakeTimeout)
+    if factory.shuttingDown:
+        server.close()
+        raise InvalidState("the factory was shut down meanwhile")
     factory._servers.append(server)
     return server
 
