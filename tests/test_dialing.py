@@ -9,7 +9,7 @@ import pytest
 
 from wsfactory._memory import Link
 from wsfactory.dialing import open_session
-from wsfactory.errors import ConnectError, HandshakeError
+from wsfactory.errors import ConnectError, HandshakeError, InvalidState
 from wsfactory.http11 import encode_response
 from wsfactory.opening import Connecting
 from wsfactory.testing import Cancelled, ClientFactory, Future, Futures, Peer, RecordingClient, upgrade_response
@@ -220,4 +220,23 @@ def test_a_connection_that_comes_after_the_cancelling_is_aborted() -> None:
     attempts.run()
     attempts.connect()
 
+    assert attempts.nothing_is_left()
+
+
+def test_nothing_is_dialled_for_a_factory_that_was_shut_down() -> None:
+    """Neither at once nor where a redirect leads: the new connection could only be closed."""
+
+    class ShuttingDown(RecordingClient):
+        def onClose(self, *_: object) -> None:
+            self.factory.shutdown()
+
+    attempts = Attempts(ShuttingDown)
+    attempts.connect().send(refusal(302, Location="/elsewhere", Content_Length="0"))
+    attempts.run()
+    again: Any = Futures().from_result(open_session(attempts.factory, attempts.factory.details, attempts._dial, 5))
+
+    for task in (attempts.task, again):
+        with pytest.raises(InvalidState, match="was shut down"):
+            task.result()
+    assert len(attempts.dialled) == 1
     assert attempts.nothing_is_left()

@@ -88,9 +88,9 @@ def test_a_bad_command_line_has_status_2(
     [
         (
             ["--subprotocol", "a", "--subprotocol", "a"],
-            "argument --subprotocol: subprotocols=('a', 'a') is not allowed",
+            "error: --subprotocol: subprotocols=('a', 'a') is not allowed",
         ),
-        (["--header", "Host: a", "--header", "Host: b"], "argument --header: "),
+        (["--header", "Host: a", "--header", "Host: b"], "error: --header: "),
         (["--header", "Authorization: a", "--header", "authorization: b"], "the header Authorization is given twice"),
         (["--header", "Origin: a", "--header", "ORIGIN: b"], "the header Origin is given twice"),
     ],

@@ -43,8 +43,9 @@ def test_without_python_2_7_conformance_is_skipped(
 
 def test_nothing_else_is_skipped(toxfile: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(testsuite, "find_python27", lambda: None)
-    toxfile.tox_before_run_commands(environment("py311-pure"))
-    monkeypatch.setattr(testsuite, "find_python27", lambda: Path("/usr/bin/python2.7"))
-    toxfile.tox_before_run_commands(environment("conformance"))
 
-    assert not toxfile.KEPT or toxfile.KEPT[-1] in os.environ["PATH"]
+    assert toxfile.tox_before_run_commands(environment("py311-pure")) is None
+
+    monkeypatch.setattr(testsuite, "find_python27", lambda: Path("/usr/bin/python2.7"))
+
+    assert toxfile.tox_before_run_commands(environment("conformance")) is None

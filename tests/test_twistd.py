@@ -238,7 +238,7 @@ def test_options_that_do_not_go_together_end_the_client(client: Callable[..., Pr
     status, out, err = client("ws://127.0.0.1:1/", *arguments).ends()
 
     assert (status, out) == (2, "")
-    assert err.splitlines()[-1].startswith(f"python -m wsfactory: error: argument {arguments[0]}: ")
+    assert err.splitlines()[-1].startswith(f"python -m wsfactory: error: {arguments[0]}: ")
 
 
 def test_a_browser_gets_a_page(serve: Callable[..., Service]) -> None:

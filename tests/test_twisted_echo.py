@@ -50,7 +50,7 @@ def test_head_is_answered_like_get() -> None:
     got = answer(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     response = answer(b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
-    assert (response.status, response.headers) == (200, got.headers)
+    assert (response.status, response.headers, response.body) == (200, got.headers, b"")
 
 
 def test_any_other_method_is_told_that_this_is_a_websocket() -> None:

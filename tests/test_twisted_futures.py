@@ -134,6 +134,33 @@ def test_a_future_has_one_outcome(futures: DeferredFutures) -> None:
     assert outcome == [("done", 1)]
 
 
+@pytest.mark.parametrize(("has_broken_errback", "logged"), [(False, 0), (True, 1)])
+def test_a_failure_of_ours_that_nobody_handled_is_not_logged(
+    futures: DeferredFutures, has_broken_errback: bool, logged: int
+) -> None:
+    """``drain()`` that nobody waits for any more is no mistake; what an errback raises is one."""
+    events: list[Any] = []
+    future = futures.create()
+    if has_broken_errback:
+        future.addErrback(lambda _: 1 / 0)
+    futures.reject(future, ValueError())
+    globalLogPublisher.addObserver(events.append)
+    try:
+        del future
+        gc.collect()
+    finally:
+        globalLogPublisher.removeObserver(events.append)
+
+    assert len([event for event in events if "Unhandled" in (event.get("log_format") or "")]) == logged
+
+
+def test_a_failure_that_nobody_watched_is_told_to_who_asks_later(futures: DeferredFutures) -> None:
+    future, error = futures.create(), ValueError()
+    futures.reject(future, error)
+
+    assert outcome_of(futures, future) == [("failed", error)]
+
+
 def test_cancelling_tells_the_maker_of_a_future(futures: DeferredFutures) -> None:
     told: list[str] = []
     future = futures.create(lambda: told.append("cancelled"))

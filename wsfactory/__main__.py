@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(Asked(asked.url, asked.message, asked.ping, headers, subprotocols, asked.insecure, piped), screen)
     except OptionError as error:
         # Each value is fine, but not all of them together.
-        parser.error(f"argument {naming_the_option(error)}")
+        parser.error(naming_the_option(error))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -27,6 +27,9 @@ async def open_session(
 ) -> SessionT:
     """Return the session that *factory* made once it is open; raises what ended the last attempt.
 
+    Also ``onOpen`` that raised opened it: then it is closing with 1011.  A factory that is shut down by then raises
+    ``InvalidState``.
+
     Cancelling ends the attempt: its transport is aborted, and nothing of it is left.
     """
     redirects_left = max_redirects
@@ -41,6 +44,7 @@ async def open_session(
 async def _attempt(
     factory: SharedFactory[SessionT], details: Connecting, dial: Dial[SessionT], follows: bool
 ) -> SessionT:
+    factory._check_ready()
     session = factory._new_session()
     futures = factory.flavour.futures
     opened = session._ws_opened = futures.create()

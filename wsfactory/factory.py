@@ -99,9 +99,9 @@ class SharedFactory(Generic[SessionT]):
     def shutdown(self, code: int = 1001, timeout: float | None = 20.0) -> Awaitable[list[SessionT]]:
         """Refuse new handshakes, close every connection with *code*, abort what is left after *timeout* seconds.
 
-        Returns an awaitable of the protocols that had to be aborted; it is done when the last ``onClose`` is, or, once
-        the rest is aborted, when TCP is gone.  A second call aborts all at once.  Raises ``ValueError`` for a code that
-        may not be sent.
+        It is for good: ``listen`` and ``connect`` raise ``InvalidState`` from now on.  Returns an awaitable of the
+        protocols that had to be aborted; it is done when the last ``onClose`` is, or, once the rest is aborted, when
+        TCP is gone.  A second call aborts all at once.  Raises ``ValueError`` for a code that may not be sent.
         """
         close_payload(code)
         self.shuttingDown = True
@@ -116,6 +116,12 @@ class SharedFactory(Generic[SessionT]):
         session = self._check_protocol()()
         session._ws_adopt(cast("SharedFactory[Session]", self))
         return session
+
+    def _check_ready(self) -> None:
+        """Raise ``InvalidState`` where this factory cannot make new connections."""
+        self._check_protocol()
+        if self.shuttingDown:
+            raise InvalidState("the factory was shut down: listen and connect with a new one")
 
     def _check_protocol(self) -> Callable[[], SessionT]:
         if self.protocol is None:

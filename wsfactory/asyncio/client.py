@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Generator, Iterable
 from dataclasses import replace
 from types import TracebackType
@@ -12,10 +13,13 @@ from wsfactory.asyncio.endpoints import dial
 from wsfactory.asyncio.transport import AsyncioProtocol, LoopFactory
 from wsfactory.dialing import open_session
 from wsfactory.headers import HeaderPairs
-from wsfactory.http11 import Headers
 from wsfactory.opening import Connecting
+from wsfactory.options import check_protocol, refuse_beside_factory
+from wsfactory.proxy import check_proxy
+from wsfactory.redirects import check_max_redirects
 from wsfactory.session import ClientSession
 from wsfactory.stream import STREAM_SLOTS, Stream
+from wsfactory.tls import check_tls
 from wsfactory.urls import parse_url
 
 __all__ = ["ClientFactory", "ClientProtocol", "ClientStream", "connect"]
@@ -51,13 +55,17 @@ class ClientFactory(LoopFactory[ClientProtocol]):
         loop: asyncio.AbstractEventLoop | None = None,
         **options: object,
     ) -> None:
+        check_protocol(protocol, ClientProtocol)
+        check_tls(tls, lambda given: isinstance(given, ssl.SSLContext), "an ssl.SSLContext")
+        check_proxy(proxy)
+        check_max_redirects(maxRedirects)
         super().__init__(loop, subprotocols=subprotocols, headers=headers, options=options)
         self.url = url
         self.protocol = protocol
         self.tls = tls
         self.proxy = proxy
         self.maxRedirects = maxRedirects
-        self.details = Connecting(parse_url(url), Headers(headers), self.subprotocols)
+        self.details = Connecting(parse_url(url), self.headers, self.subprotocols)
 
     async def dial(self, details: Connecting, session: ClientProtocol) -> None:
         """Make the TCP (and TLS) connection on which *session* then opens."""
@@ -115,11 +123,12 @@ def connect(url: str, factory: ClientFactory | None = None, **options: object) -
     """Connect; await it, or use it in ``async with``, which closes at its end.
 
     Without a *factory* it gives a connection for coroutines, made with *options* (the factory's); with one its
-    protocol, once it is open.  Raises ``InvalidURL``; awaiting it raises ``HandshakeError`` (status, headers and body
-    of a refusal), ``HandshakeTimeout`` or ``ConnectError``.
+    protocol, once it is open.  Raises ``InvalidURL``, and ``OptionError`` where there are options beside a factory;
+    awaiting it raises ``HandshakeError`` (status, headers and body of a refusal), ``HandshakeTimeout`` or
+    ``ConnectError``.
     """
     if factory is None:
         factory = ClientFactory(url, ClientStream, **options)  # type: ignore[arg-type]
-    elif options:
-        factory.setProtocolOptions(**options)
+    else:
+        refuse_beside_factory(options)
     return Opening(factory, replace(factory.details, url=parse_url(url)))

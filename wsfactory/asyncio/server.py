@@ -10,7 +10,9 @@ from typing import Self, cast
 
 from wsfactory.asyncio.endpoints import listening
 from wsfactory.asyncio.transport import AsyncioProtocol, LoopFactory
+from wsfactory.errors import InvalidState
 from wsfactory.headers import HeaderPairs
+from wsfactory.options import check_protocol
 from wsfactory.session import ServerSession
 from wsfactory.stream import STREAM_SLOTS, Stream, StreamHandler
 
@@ -39,6 +41,7 @@ class ServerFactory(LoopFactory[ServerProtocol]):
         loop: asyncio.AbstractEventLoop | None = None,
         **options: object,
     ) -> None:
+        check_protocol(protocol, ServerProtocol)
         super().__init__(loop, subprotocols=subprotocols, headers=headers, options=options)
         self.protocol = protocol
         self._servers: list[asyncio.Server] = []
@@ -48,7 +51,6 @@ class ServerFactory(LoopFactory[ServerProtocol]):
         servers, self._servers = self._servers, []
         for server in servers:
             server.close()
-        self._join_loop()
         return cast("asyncio.Future[list[ServerProtocol]]", super().shutdown(code, timeout))
 
 
@@ -57,9 +59,13 @@ async def listen(url: str, factory: ServerFactory, *, tls: ssl.SSLContext | None
 
     Raises ``InvalidURL``, and ``OSError`` where the address is taken.
     """
+    factory._check_ready()
     server = await listening(
         url, factory, tls, factory.options.openHandshakeTimeout, factory.options.closeHandshakeTimeout
     )
+    if factory.shuttingDown:
+        server.close()
+        raise InvalidState("the factory was shut down meanwhile")
     factory._servers.append(server)
     return server
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -340,6 +340,11 @@ class LoopFactory(SharedFactory[SessionT]):
     def __call__(self) -> SessionT:
         """Return a new protocol that belongs to this factory."""
         return self._new_session()
+
+    def shutdown(self, code: int = 1001, timeout: float | None = 20.0) -> Awaitable[list[SessionT]]:
+        """Close every connection; see ``SharedFactory.shutdown``."""
+        self._join_loop()
+        return super().shutdown(code, timeout)
 
     def _new_session(self) -> SessionT:
         self._join_loop()

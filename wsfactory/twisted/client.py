@@ -115,7 +115,7 @@ class ClientFactory(SharedFactory[ClientProtocol], twisted_protocol.ClientFactor
 
 
 def connect(url: str, factory: ClientFactory | None = None, **options: object) -> Deferred[ClientProtocol]:
-    """Connect; the Deferred fires with the protocol once it is open.
+    """Connect; the Deferred fires with the protocol once it is open, whether its ``onOpen`` then raises or not.
 
     It fails with ``HandshakeError`` (status, headers and body of a refusal), ``HandshakeTimeout`` or ``ConnectError``;
     cancelling it ends the attempt.  Without a *factory* it gives a connection for coroutines, made with *options* (the
@@ -126,7 +126,7 @@ def connect(url: str, factory: ClientFactory | None = None, **options: object) -
         factory = ClientFactory(url, ClientStream, **options)  # type: ignore[arg-type]
     else:
         refuse_beside_factory(options)
-    factory._check_protocol()
+    factory._check_ready()
     details = replace(factory.details, url=parse_url(url))
     return Deferred.fromCoroutine(open_session(factory, details, partial(_dial, factory), factory.maxRedirects))
 

@@ -9,6 +9,7 @@ from twisted.internet import protocol as twisted_protocol
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime, IStreamServerEndpoint
 
+from wsfactory.errors import InvalidState
 from wsfactory.factory import SharedFactory
 from wsfactory.headers import HeaderPairs
 from wsfactory.options import check_protocol
@@ -98,13 +99,18 @@ def listen(
 
     Takes a URL (``ws://127.0.0.1:9000/``, ``wss://...`` with *tls*, ``ws+unix:///run/x.sock``), an endpoint's
     description (``tcp:9000``, ``ssl:...``, ``systemd:...``) or an endpoint.  Raises ``InvalidURL``, and
-    ``InvalidState`` where the factory has no protocol; the Deferred fails with Twisted's ``CannotListenError``.
+    ``InvalidState`` where the factory has no protocol or was shut down (then the Deferred may, too); the Deferred fails
+    with Twisted's ``CannotListenError``.
     """
-    factory._check_protocol()
+    factory._check_ready()
     listening = server_endpoint(url_or_endpoint, factory.reactor, tls).listen(factory)
-    return listening.addCallback(_remember, factory)
+    return Deferred.fromCoroutine(_kept(listening, factory))
 
 
-def _remember(port: IListeningPort, factory: ServerFactory) -> IListeningPort:
+async def _kept(listening: Awaitable[IListeningPort], factory: ServerFactory) -> IListeningPort:
+    port = await listening
+    if factory.shuttingDown:
+        await maybeDeferred(port.stopListening)
+        raise InvalidState("the factory was shut down meanwhile")
     factory._ports.append(port)
     return port

@@ -227,7 +227,11 @@ class DeferredFutures:
         """Fail it, unless it has fired."""
         assert isinstance(future, Deferred)
         if not future.called:
-            tx.reject(future, _failure(error))
+            failure = _failure(error)
+            tx.reject(future, failure)
+            # Nobody need look: Twisted would log it as unhandled, and has no public way to say that it is not.
+            if future._debugInfo is not None and future._debugInfo.failResult is failure:
+                future._debugInfo.failResult = None
 
     def has_ended(self, future: Future) -> bool:
         """Whether it has fired."""
