@@ -118,7 +118,9 @@ def test_a_list_does_not_allow_the_same_origin_by_itself() -> None:
     assert not is_origin_allowed("http://example.com", "example.com", ["null"])
 
 
-@pytest.mark.parametrize("allowed", ["same-origin", "*", [], ["null"], ["NULL"], ("https://a:1", "https://*.b", "app://c_d.e")])
+@pytest.mark.parametrize(
+    "allowed", ["same-origin", "*", [], ["null"], ["NULL"], ("https://a:1", "https://*.b", "app://c_d.e")]
+)
 def test_these_can_be_allowed(allowed: str | Sequence[str]) -> None:
     check_allowed_origins(allowed)
 
