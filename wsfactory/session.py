@@ -84,10 +84,13 @@ class Session:
         """One whole message; text as UTF-8 bytes.  An exception closes with 1011."""
 
     def onPing(self, payload: bytes) -> object:
-        """A Ping arrived; its Pong is sent by the framework (RFC 6455 section 5.5.2)."""
+        """A Ping arrived; its Pong is sent by the framework (RFC 6455 section 5.5.2).
+
+        At most 32 such calls are under way at once: of the Pings that come while none of them ends, the newest is told.
+        """
 
     def onPong(self, payload: bytes) -> object:
-        """A Pong arrived."""
+        """A Pong arrived; bounded like ``onPing``."""
 
     def onSendPaused(self) -> object:
         """More than ``writeLimit`` bytes wait to be sent."""
@@ -122,7 +125,7 @@ class Session:
         """Send an unsolicited Pong; within ``onPing`` the one that is sent anyway is not sent twice."""
         conversation = self._ws_open_conversation()
         data = control_payload(payload)
-        if conversation.answering is None or data not in conversation.answering:
+        if not conversation.is_answering(data):
             conversation.outbox.control(Opcode.PONG, data)
 
     def sendClose(self, code: int | None = 1000, reason: str = "") -> None:
