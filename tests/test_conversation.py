@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -11,6 +11,7 @@ from wsfactory.errors import ConnectionClosed
 from wsfactory.events import CloseCause
 from wsfactory.testing import (
     Alone,
+    Frame,
     Future,
     Log,
     RecordingClient,
@@ -20,6 +21,7 @@ from wsfactory.testing import (
     binary,
     close,
     ping,
+    pong,
     text,
 )
 
@@ -222,3 +224,33 @@ def test_onclose_after_a_loss_with_everything_stuck() -> None:
     assert one.session.closeInfo is not None
     assert one.session.closeInfo.cause is CloseCause.CONNECTION_LOST
     assert one.clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize(("name", "frame"), [("onPing", ping), ("onPong", pong)])
+def test_control_frames_without_end_do_not_pile_up_callbacks(name: str, frame: Callable[[bytes], Frame]) -> None:
+    """Each Ping is answered; the application is told of the newest once it keeps up again, of none after onClose."""
+
+    class Busy(RecordingServer):
+        futures: ClassVar[list[Future]] = []
+
+        def _control(self, payload: bytes) -> Future:
+            self.calls.append(("told", payload))
+            self.futures.append(Future())
+            return self.futures[-1]
+
+        onPing = onPong = _control
+
+    one = alone(ServerFactory(Busy))
+    pongs = [answer for number in range(100) for answer in one.exchange(frame(b"%d" % number))]
+    before = len(one.session.calls)
+    Busy.futures[0].resolve()
+    after = one.session.calls[-1]
+    one.exchange(frame(b"last"), close(1000))
+    one.lose()
+    for future in Busy.futures:
+        future.resolve()
+
+    assert len(pongs) == (100 if name == "onPing" else 0)
+    assert before == 2 + 32
+    assert after == ("told", b"99")
+    assert one.session.names[-1] == "onClose"

@@ -32,7 +32,14 @@ LAYERS = (
         "wsfactory.dialing",
         "wsfactory.stream",
     },
-    {"wsfactory.inbox", "wsfactory.outbox", "wsfactory.keepalive", "wsfactory.reconnect", "wsfactory.callbacks"},
+    {
+        "wsfactory.inbox",
+        "wsfactory.outbox",
+        "wsfactory.keepalive",
+        "wsfactory.reconnect",
+        "wsfactory.callbacks",
+        "wsfactory.controls",
+    },
     {"wsfactory.connection"},
     {
         "wsfactory.handshake",

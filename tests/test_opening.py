@@ -333,6 +333,24 @@ def test_a_redirect_is_a_refusal_to_who_does_not_follow() -> None:
     assert (type(error), error.status) == (HandshakeError, 302)
 
 
+@pytest.mark.parametrize("ends", ["resolve", "reject"])
+def test_onclose_waits_until_onhandshakefailed_is_done(ends: str) -> None:
+    """Whoever waits for the shutdown waits for both; who dials does not."""
+    reported = Future()
+    one = client({"onHandshakeFailed": lambda _: reported})
+    opened = one.session._ws_opened = one.session.factory.flavour.futures.create()
+    answered(one, b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")
+    assert isinstance(opened, Future)
+    down: Any = one.session.factory.shutdown()
+    early = one.session.names, opened.done, down.done
+    (reported.resolve if ends == "resolve" else lambda: reported.reject(RuntimeError()))()
+    one.run()
+
+    assert early == (["onConnecting", "onHandshakeFailed"], True, False)
+    assert one.session.names == ["onConnecting", "onHandshakeFailed", "onClose"]
+    assert down.done
+
+
 # Who dials: asks for a future, prepares, connects, and may follow redirects.
 
 

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from wsfactory.flavour import Flavour, Future
 
-__all__ = ["call", "pass_on"]
+__all__ = ["at_once", "call", "pass_on"]
 
 
 def call(
@@ -39,6 +39,11 @@ def call(
         return None
     flavour.futures.watch(future, done, failed)
     return future
+
+
+def at_once(step: Callable[[], object]) -> None:
+    """Take *step* where others may have it taken later."""
+    step()
 
 
 def pass_on(flavour: Flavour, error: BaseException) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from wsfactory._codec import is_utf8
 from wsfactory.callbacks import call, pass_on
 from wsfactory.connection import Connection, State
+from wsfactory.controls import Controls
 from wsfactory.errors import ConnectionClosed, InvalidPayload
 from wsfactory.events import CloseCause
 from wsfactory.frames import MAX_CONTROL_PAYLOAD, CloseCode, Opcode
@@ -46,11 +47,12 @@ class Conversation:
         "_flavour",
         "_greeting",
         "_handling",
+        "_pings",
+        "_pongs",
         "_round_trips",
         "_session",
         "_slow",
         "_wire",
-        "answering",
         "connection",
         "inbox",
         "outbox",
@@ -66,11 +68,11 @@ class Conversation:
         self._slow: Deadline | None = None
         self._drains: list[Future] | None = None
         self._round_trips: RoundTrips | None = None
+        self._pings: Controls | None = None
+        self._pongs: Controls | None = None
         self._greeting = True
         self._ended = False
         self._handling = 0
-        # The Pings whose onPing is under way.
-        self.answering: list[bytes] | None = None
         self.inbox = Inbox(self, options.maxQueue, options.maxQueueBytes)
         self.outbox = Outbox(self, wire, session.factory.encoder, options.writeLimit, options.autoFragmentSize)
         self.connection = Connection(session.is_client, options, self)
@@ -165,18 +167,29 @@ class Conversation:
         # 5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in response, unless it already
         # received a Close frame."
         self.outbox.control(Opcode.PONG, payload)
-        if self.answering is None:
-            self.answering = []
-        self.answering.append(payload)
-        self._session._ws_call_quietly(
-            "onPing", self._session.onPing, payload, then=partial(self.answering.remove, payload)
-        )
+        if self._pings is None:
+            self._pings = Controls(partial(self._tell, "onPing"))
+        self._pings.arrived(payload)
+        # Most connections are told at once: they need not keep one.
+        if not self._pings.under_way:
+            self._pings = None
 
     def pong(self, payload: bytes) -> None:
         """Tell of a Pong."""
         if self._round_trips is not None:
             self._round_trips.pong(payload)
-        self._session._ws_call_quietly("onPong", self._session.onPong, payload)
+        if self._pongs is None:
+            self._pongs = Controls(partial(self._tell, "onPong"))
+        self._pongs.arrived(payload)
+        if not self._pongs.under_way:
+            self._pongs = None
+
+    def is_answering(self, payload: bytes) -> bool:
+        """Whether the onPing of a Ping with *payload* is under way."""
+        return self._pings is not None and payload in self._pings.under_way
+
+    def _tell(self, name: str, payload: bytes, done: Callable[[], object]) -> None:
+        self._session._ws_call_quietly(name, getattr(self._session, name), payload, then=done)
 
     def send_close(self, payload: bytes | None) -> None:
         """Send a Close frame behind what waits."""
@@ -262,6 +275,10 @@ class Conversation:
         """Everything is handled: if TCP is gone, too, it is over."""
         if self.connection.state is State.CLOSED and not self._greeting and not self._ended:
             self._ended = True
+            # onClose is the last call: of what they have not told by now they never will.
+            for controls in (self._pings, self._pongs):
+                if controls is not None:
+                    controls.forget()
             self._unwatch_application()
             self._session._ws_ended(self.connection.close_info, tell=True)
 

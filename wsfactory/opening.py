@@ -161,7 +161,19 @@ class ClientOpening(Opening):
     With *follows* a redirect ends the attempt with ``Redirected``, which only whoever dials sees.
     """
 
-    __slots__ = ("_asked", "_body", "_details", "_error", "_follows", "_given", "_reader", "_session", "_told")
+    __slots__ = (
+        "_asked",
+        "_body",
+        "_details",
+        "_error",
+        "_follows",
+        "_given",
+        "_reader",
+        "_session",
+        "_step",
+        "_telling",
+        "_told",
+    )
 
     def __init__(self, session: ClientSession, details: Connecting, follows: bool = False) -> None:
         self._session: ClientSession = session
@@ -171,7 +183,9 @@ class ClientOpening(Opening):
         self._reader: HeadReader[Response] | None = response_reader()
         self._body: tuple[Response, BodyReader] | None = None
         self._error: WebSocketError = HandshakeError(DROPPED)
-        self._told = False
+        # Whether onHandshakeFailed has been called, whether it is under way, and what then comes.
+        self._told = self._telling = False
+        self._step: Callable[[], object] | None = None
         self._follows = follows
         super().__init__()
 
@@ -305,7 +319,21 @@ class ClientOpening(Opening):
         self._told = True
         self._error = error
         if self._called and not isinstance(error, Redirected):
-            self._session._ws_call_quietly("onHandshakeFailed", self._session.onHandshakeFailed, error)
+            self._telling = True
+            failed = self._session.onHandshakeFailed
+            self._session._ws_call_quietly("onHandshakeFailed", failed, error, then=self._has_told)
+
+    def _has_told(self) -> None:
+        self._telling = False
+        if self._step is not None:
+            self._step()
+
+    def when_told(self, step: Callable[[], object]) -> None:
+        """Take *step* once onHandshakeFailed is done."""
+        if self._telling:
+            self._step = step
+        else:
+            step()
 
     def _raised(self, name: str, error: BaseException) -> None:
         self._session._ws_log_failure(name, error)

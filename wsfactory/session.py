@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar, cast
 
-from wsfactory.callbacks import call
+from wsfactory.callbacks import at_once, call
 from wsfactory.connection import State
 from wsfactory.conversation import Conversation, bytes_of, control_payload, text_of
 from wsfactory.errors import ConnectionClosed, InvalidState, WebSocketError
@@ -84,10 +84,13 @@ class Session:
         """One whole message; text as UTF-8 bytes.  An exception closes with 1011."""
 
     def onPing(self, payload: bytes) -> object:
-        """A Ping arrived; its Pong is sent by the framework (RFC 6455 section 5.5.2)."""
+        """A Ping arrived; its Pong is sent by the framework (RFC 6455 section 5.5.2).
+
+        At most 32 such calls are under way at once: of the Pings that come while none of them ends, the newest is told.
+        """
 
     def onPong(self, payload: bytes) -> object:
-        """A Pong arrived."""
+        """A Pong arrived; bounded like ``onPing``."""
 
     def onSendPaused(self) -> object:
         """More than ``writeLimit`` bytes wait to be sent."""
@@ -122,7 +125,7 @@ class Session:
         """Send an unsolicited Pong; within ``onPing`` the one that is sent anyway is not sent twice."""
         conversation = self._ws_open_conversation()
         data = control_payload(payload)
-        if conversation.answering is None or data not in conversation.answering:
+        if not conversation.is_answering(data):
             conversation.outbox.control(Opcode.PONG, data)
 
     def sendClose(self, code: int | None = 1000, reason: str = "") -> None:
@@ -293,9 +296,9 @@ class Session:
 
     def _ws_open_failed(self, info: CloseInfo, error: WebSocketError, tell: bool) -> None:
         """It will never open; *tell*: the application was called, so it hears the end."""
-        self._ws_opening = None
+        opening, self._ws_opening = self._ws_opening, None
         if self.closeInfo is None:
-            self._ws_ended(info, tell)
+            self._ws_ended(info, tell, opening.when_told if isinstance(opening, ClientOpening) else at_once)
             self._ws_tell_opened(error)
 
     def _ws_tell_opened(self, error: WebSocketError | None) -> None:
@@ -326,13 +329,14 @@ class Session:
             return self._ws_conversation.connection.state is State.CLOSED
         return self.closeInfo is not None
 
-    def _ws_ended(self, info: CloseInfo, tell: bool) -> None:
-        """It is over: count it, and *tell* the application."""
+    def _ws_ended(self, info: CloseInfo, tell: bool, when: Callable[[Callable[[], object]], object] = at_once) -> None:
+        """It is over: count it, and *tell* the application; *when* takes the step of doing so."""
         self.closeInfo = info
         self.factory._session_ended(self, info)
         told = partial(self.factory._session_told, self)
         if tell:
-            self._ws_call_quietly("onClose", self.onClose, info.wasClean, info.code, info.reason, then=told)
+            arguments = info.wasClean, info.code, info.reason
+            when(lambda: self._ws_call_quietly("onClose", self.onClose, *arguments, then=told))
         else:
             told()
 

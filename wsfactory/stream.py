@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Self, cast
 
-from wsfactory.callbacks import call
+from wsfactory.callbacks import at_once, call
 from wsfactory.conversation import Conversation
 from wsfactory.errors import ConnectionClosed, InvalidState
 from wsfactory.session import Payload, Session
@@ -149,8 +149,8 @@ class Stream(Session):
         for future in gone:
             self._ws_flavour.futures.resolve(future)
 
-    def _ws_ended(self, info: CloseInfo, tell: bool) -> None:
-        super()._ws_ended(info, tell)
+    def _ws_ended(self, info: CloseInfo, tell: bool, when: Callable[[Callable[[], object]], object] = at_once) -> None:
+        super()._ws_ended(info, tell, when)
         self._ws_is_gone(info)
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> object:
