@@ -140,16 +140,17 @@ def test_a_failure_of_ours_that_nobody_handled_is_not_logged(
 ) -> None:
     """``drain()`` that nobody waits for any more is no mistake; what an errback raises is one."""
     events: list[Any] = []
+    observe: Any = events.append
     future = futures.create()
     if has_broken_errback:
         future.addErrback(lambda _: 1 / 0)
     futures.reject(future, ValueError())
-    globalLogPublisher.addObserver(events.append)
+    globalLogPublisher.addObserver(observe)
     try:
         del future
         gc.collect()
     finally:
-        globalLogPublisher.removeObserver(events.append)
+        globalLogPublisher.removeObserver(observe)
 
     assert len([event for event in events if "Unhandled" in (event.get("log_format") or "")]) == logged
 
