@@ -19,6 +19,7 @@ class Told:
     def __init__(self, is_client: bool = False, sends: bool = True, **options: object) -> None:
         self.calls: list[object] = []
         self.sends = sends
+        self.answers = True
         self.stop_at: bytes | None = None
         self.connection = Connection(is_client, changed(Options(), options), self)
 
@@ -50,6 +51,9 @@ class Told:
     def pong(self, payload: bytes) -> None:
         self.calls.append(pong(payload))
 
+    def may_answer(self) -> bool:
+        return self.answers
+
     def send_close(self, payload: bytes | None) -> None:
         self.calls.append(("close", payload))
         if self.sends:
@@ -77,6 +81,7 @@ def lose(told: Told) -> CloseInfo:
 
 WAYS = {
     State.OPEN: lambda told: None,
+    State.PEER_CLOSED: lambda told: (setattr(told, "answers", False), told.receive(close(1000))),
     State.CLOSE_WAITING: lambda told: told.connection.close(1000, ""),
     State.CLOSE_SENT: lambda told: (told.connection.close(1000, ""), told.sent()),
     State.LAST_WORDS: lambda told: told.receive(close(1000)),
@@ -85,7 +90,7 @@ WAYS = {
 }
 MOVES = {
     Move.CLOSE: lambda told: told.connection.close(1001, ""),
-    Move.PEER_CLOSE: lambda told: told.receive(close(1000)),
+    Move.PEER_CLOSE: lambda told: (setattr(told, "answers", False), told.receive(close(1000))),
     Move.FAIL: lambda told: told.connection.fail(1002, "why", CloseCause.PROTOCOL_ERROR),
     Move.SENT: lambda told: told.sent(),
     Move.LOST: lose,
@@ -175,6 +180,21 @@ def test_a_close_without_a_code_is_answered_without_one() -> None:
 
     assert told.receive(close())[:2] == ["closing", ("close", b"")]
     assert lose(told).code == 1005
+
+
+@pytest.mark.parametrize("frame", [close(), close(1000), close(1011, "sorry"), close(3000), close(4999)])
+def test_a_close_may_be_answered_later(frame: Frame) -> None:
+    """Messages may be sent until then; nothing is read any more."""
+    told = Told()
+    told.answers = False
+    told.receive(frame, text("behind"))
+    early = list(told.calls), told.connection.is_open
+    told.connection.answer()
+    told.connection.answer()
+
+    assert early == ([], True)
+    assert told.calls == ["closing", ("close", frame.payload[:2]), "end TCP"]
+    assert told.info.wasClean
 
 
 def test_a_close_that_crosses_ours_is_the_answer() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from wsfactory.errors import ConnectionClosed
 from wsfactory.events import CloseCause, CloseInfo
 from wsfactory.testing import (
     Alone,
@@ -21,6 +22,7 @@ from wsfactory.testing import (
     alone,
     close,
     linked_pair,
+    ping,
     text,
 )
 
@@ -480,7 +482,7 @@ def test_after_dropping_nothing_is_received(role: Role) -> None:
 
 
 def test_a_close_reaches_a_peer_whose_application_is_slow() -> None:
-    """Its onMessage runs on; the closing handshake does not wait for it, onClose does."""
+    """Its onMessage runs on; the closing handshake does not wait for it long, onClose does."""
 
     class Slow(RecordingServer):
         def onMessage(self, payload: bytes, isBinary: bool) -> object:
@@ -492,13 +494,149 @@ def test_a_close_reaches_a_peer_whose_application_is_slow() -> None:
     one.client.sendMessage("a")
     one.run()
     one.client.sendClose(1000)
-    one.run()
+    one.advance(5.1)
     before = one.server.names[-1]
     future.resolve()
 
     assert info_of(one.client).wasClean
     assert before == "onMessage"
     assert info_of(one.server).wasClean
+
+
+class SlowEcho(RecordingServer):
+    """Sends each message back once ``step`` is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[Future] = []
+
+    async def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        self.steps.append(Future())
+        await self.steps[-1]
+        self.sendMessage(payload, isBinary)
+
+    def step(self) -> None:
+        self.steps[-1].resolve()
+
+
+def slow_echo(**options: Any) -> Alone[SlowEcho]:
+    """Return one that has got two messages, and a Close behind them."""
+    one = alone(ServerFactory(SlowEcho, **options))
+    assert one.exchange(text("a"), text("b"), close(3000, "bye")) == []
+    return one
+
+
+def test_a_close_is_answered_behind_the_replies_to_what_came_before_it() -> None:
+    """An echo does not lose its tail."""
+    one = slow_echo()
+    one.session.step()
+    one.run()
+    early = one.peer.frames(), one.session.isOpen
+    one.session.step()
+    one.run()
+    late = one.peer.frames(), one.session.isOpen
+    one.peer.wire.finish()
+    one.run()
+
+    assert early == ([text("a")], True)
+    assert late == ([text("b"), close(3000)], False)
+    assert info_of(one.session) == CloseInfo(
+        True, 3000, "bye", CloseCause.REMOTE_CLOSE, "remote", 3000, "", 3000, "bye"
+    )
+
+
+def test_nothing_is_read_behind_a_close_that_is_not_answered_yet() -> None:
+    one = slow_echo()
+    one.exchange(text("behind"), ping(b"x"), close(1000))
+    one.session.step()
+    one.session.step()
+    one.run()
+
+    assert one.peer.frames() == [text("a"), text("b"), close(3000)]
+
+
+def test_an_application_that_is_too_slow_replies_in_vain() -> None:
+    """The answer leaves at half of the deadline; what the application then sends raises ConnectionClosed, quietly."""
+    one = slow_echo(closeHandshakeTimeout=10)
+    one.advance(4.9)
+    early = one.peer.frames()
+    one.advance(0.3)
+    one.session.step()
+    one.run()
+
+    assert early == []
+    assert one.peer.frames() == [close(3000)]
+    assert one.session.factory.log.failures == []  # type: ignore[attr-defined]
+
+
+def test_without_a_deadline_a_close_waits_as_long_as_the_application() -> None:
+    one = slow_echo(closeHandshakeTimeout=None)
+    one.advance(1000)
+    early = one.peer.frames()
+    one.session.step()
+    one.session.step()
+    one.run()
+
+    assert early == []
+    assert one.peer.frames() == [text("a"), text("b"), close(3000)]
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        (lambda session: session.sendClose(4000), 4000),
+        (lambda session: session.steps[-1].reject(RuntimeError("on purpose")), 1011),
+        (lambda session: session.factory.shutdown(1001), 1001),
+    ],
+    ids=["sendClose", "an exception", "shutdown"],
+)
+def test_what_else_closes_answers_a_close_at_once(end: Callable[[Any], object], code: int) -> None:
+    """With a code of our own; the peer's closing is what it was."""
+    one = slow_echo()
+    end(one.session)
+    one.run()
+    answers = one.peer.frames()
+    one.session.steps[0].resolve()
+    one.session.steps[-1].resolve()
+    one.peer.wire.finish()
+    one.run()
+
+    assert [(frame.opcode, frame.payload[:2]) for frame in answers] == [(8, code.to_bytes(2, "big"))]
+    info = info_of(one.session)
+    assert (info.wasClean, info.cause, info.localCode, info.remoteCode) == (True, CloseCause.REMOTE_CLOSE, code, 3000)
+
+
+@pytest.mark.parametrize("end", ["lose", "drop", "abort"])
+def test_a_close_that_was_never_answered_is_not_clean(end: str) -> None:
+    one = slow_echo()
+    drained: Any = one.session.drain()
+    ponged: Any = one.session.ping()
+    if end == "lose":
+        one.lose()
+    else:
+        one.session.dropConnection(abort=end == "abort")
+        one.peer.wire.finish()
+        one.run()
+    for _ in range(2):
+        one.session.step()
+
+    info = info_of(one.session)
+    assert (info.wasClean, info.code, info.localCode, info.remoteCode) == (False, 3000, None, 3000)
+    assert drained.done
+    with pytest.raises(ConnectionClosed):
+        ponged.result()
+
+
+def test_a_client_that_half_closes_behind_its_close_gets_the_replies() -> None:
+    one = slow_echo()
+    one.peer.wire.finish()
+    one.run()
+    one.session.step()
+    one.session.step()
+    one.run()
+
+    assert one.peer.frames() == [text("a"), text("b"), close(3000)]
+    assert info_of(one.session).wasClean
 
 
 def test_messages_received_while_we_close_are_handled() -> None:

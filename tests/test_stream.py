@@ -80,6 +80,67 @@ async def everything(ws: Stream) -> list[str | bytes]:
     return [message async for message in ws]
 
 
+# A Close behind messages.
+
+
+def test_an_echo_replies_to_all_that_came_before_a_close() -> None:
+    """It is answered when the coroutine comes back for more."""
+
+    async def echo(ws: Stream) -> None:
+        async for message in ws:
+            await steps[-1]
+            await ws.send(message)
+
+    steps = [Future()]
+    one = served(echo)
+    early = one.exchange(text("a"), text("b"), close(1000))
+    steps[0].resolve()
+    one.run()
+
+    assert early == []
+    assert one.peer.frames() == [text("a"), text("b"), close(1000)]
+
+
+def test_recv_sees_the_end_behind_the_last_message() -> None:
+    one = reader()
+    one.exchange(text("a"), close(3000))
+    first = start(one.session.recv()).result()
+    is_open = one.session.isOpen
+    info = failure_of(start(one.session.recv())).closeInfo
+
+    assert (first, is_open) == ("a", True)
+    assert info is not None
+    assert (info.code, one.session.isOpen) == (3000, False)
+
+
+@pytest.mark.parametrize("end", [Stream.wait_closed, Stream.close])
+def test_whoever_waits_for_the_end_takes_nothing_more(end: Callable[[Stream], Coroutine[Any, Any, None]]) -> None:
+    one = reader()
+    one.exchange(text("a"), text("b"), close(1000))
+    start(one.session.recv())
+    ending = start(end(one.session))
+    one.run()
+    answers = one.peer.frames()
+    one.peer.wire.finish()
+    one.run()
+
+    assert answers == [close(1000)]
+    assert ending.done
+    assert one.session.closeInfo is not None
+    assert one.session.closeInfo.wasClean
+
+
+def test_a_close_does_not_wait_for_a_reader_that_does_not_come_back() -> None:
+    one = reader(closeHandshakeTimeout=10)
+    one.exchange(text("a"), close(1000))
+    start(one.session.recv())
+    early = one.peer.frames()
+    one.advance(5.1)
+
+    assert early == []
+    assert one.peer.frames() == [close(1000)]
+
+
 # Receiving.
 
 

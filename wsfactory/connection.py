@@ -24,6 +24,7 @@ class State(Enum):
     """Where a connection stands, from the end of the opening handshake on."""
 
     OPEN = "messages flow"
+    PEER_CLOSED = "the peer's Close arrived: ours waits until what came before it is handled"
     CLOSE_WAITING = "we began: our Close waits behind data"
     CLOSE_SENT = "we began: our Close has left, the peer's is awaited"
     LAST_WORDS = "our Close is the last thing to leave"
@@ -34,7 +35,7 @@ class State(Enum):
 class Move(Enum):
     """What can happen to a connection."""
 
-    CLOSE = "our application closes"
+    CLOSE = "we close: the application does, or is done with what came before the peer's Close"
     PEER_CLOSE = "the peer's Close arrived"
     FAIL = "it ends without the peer's Close: we fail it (7.1.7), drop it, or the peer's EOF arrived"
     SENT = "our Close has left"
@@ -43,8 +44,10 @@ class Move(Enum):
 
 TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     (State.OPEN, Move.CLOSE): State.CLOSE_WAITING,
-    (State.OPEN, Move.PEER_CLOSE): State.LAST_WORDS,
+    (State.OPEN, Move.PEER_CLOSE): State.PEER_CLOSED,
     (State.OPEN, Move.FAIL): State.LAST_WORDS,
+    (State.PEER_CLOSED, Move.CLOSE): State.LAST_WORDS,
+    (State.PEER_CLOSED, Move.FAIL): State.LAST_WORDS,
     (State.CLOSE_WAITING, Move.SENT): State.CLOSE_SENT,
     (State.CLOSE_WAITING, Move.PEER_CLOSE): State.LAST_WORDS,
     (State.CLOSE_WAITING, Move.FAIL): State.LAST_WORDS,
@@ -52,19 +55,22 @@ TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     (State.CLOSE_SENT, Move.FAIL): State.ENDING,
     (State.LAST_WORDS, Move.SENT): State.ENDING,
     (State.OPEN, Move.LOST): State.CLOSED,
+    (State.PEER_CLOSED, Move.LOST): State.CLOSED,
     (State.CLOSE_WAITING, Move.LOST): State.CLOSED,
     (State.CLOSE_SENT, Move.LOST): State.CLOSED,
     (State.LAST_WORDS, Move.LOST): State.CLOSED,
     (State.ENDING, Move.LOST): State.CLOSED,
 }
 
+_OPEN: Final = (State.OPEN, State.PEER_CLOSED)
 NO_CLOSE: Final = "the peer ended the connection without a Close frame"
 
 
 class Connection:
     """One side of an open WebSocket connection.
 
-    *is_client* decides who masks and who ends TCP.  ``state`` may be read at any time.
+    *is_client* decides who masks and who ends TCP.  ``state`` may be read at any time, and ``is_open``: whether
+    messages may be sent.
     """
 
     __slots__ = (
@@ -80,12 +86,14 @@ class Connection:
         "_said",
         "decoder",
         "is_client",
+        "is_open",
         "state",
     )
 
     def __init__(self, is_client: bool, options: Options, owner: Owner) -> None:
         self.is_client = is_client
         self.state = State.OPEN
+        self.is_open = True
         self._owner = owner
         self._fail_by_drop = options.failByDrop
         self._begun_by: str | None = None
@@ -161,35 +169,41 @@ class Connection:
             if self._cause is CloseCause.CONNECTION_LOST:
                 self._cause, self._begun_by = CloseCause.REMOTE_CLOSE, "remote"
             return
-        answers = self.state is State.OPEN
         self._begin("remote", CloseCause.REMOTE_CLOSE)
         self._move(Move.PEER_CLOSE)
-        if answers:
-            # 5.5.1: "When sending a Close frame in response, the endpoint typically echos the status code it received."
-            self._say_close(payload[:2])
-        elif self.state is State.ENDING:
+        if self.state is State.ENDING:
             self._end()
+        elif self.state is State.PEER_CLOSED and self._owner.may_answer():
+            self.answer()
 
     def _end_by_eof(self) -> None:
         # What the decoder was stopped before may hold the peer's Close.
         if self._listening() and not self.decoder.stopped:
-            was_open = self.state is State.OPEN
+            was_open = self.is_open
             if self._break_off(None, CloseCause.CONNECTION_LOST, NO_CLOSE):
                 self._leave(was_open, None)
 
     # What we do.
 
+    def answer(self) -> None:
+        """Answer the peer's Close, unless that is done: the replies to what came before it have been sent."""
+        if self.state is State.PEER_CLOSED and self._remote is not None:
+            # 5.5.1: "When sending a Close frame in response, the endpoint typically echos the status code it received."
+            code, _ = self._remote
+            self._move(Move.CLOSE)
+            self._say_close(close_payload(None if code == CloseCode.NO_STATUS else code))
+
     def close(self, code: int | None, reason: str, cause: CloseCause = CloseCause.LOCAL_CLOSE) -> None:
         """Begin the closing handshake, unless it has begun.  Raises ``ValueError`` for a code that may not be sent."""
         payload = close_payload(code, reason)
-        if self.state is State.OPEN:
+        if self.is_open:
             self._begin("local", cause)
             self._move(Move.CLOSE)
             self._say_close(payload)
 
     def fail(self, code: int, reason: str, cause: CloseCause) -> None:
         """Fail the connection (7.1.7): say why, behind what was said before, and wait for no answer."""
-        was_open = self.state is State.OPEN
+        was_open = self.is_open
         if not self._break_off(None if self._fail_by_drop else "local", cause, reason):
             return
         self._cause = cause
@@ -200,7 +214,7 @@ class Connection:
 
     def drop(self, cause: CloseCause, reason: str, abort: bool) -> None:
         """End without a Close frame: behind what waits, or at once (*abort*)."""
-        was_open = self.state is State.OPEN
+        was_open = self.is_open
         if self._break_off(None, cause, reason):
             self._cause = cause
         if abort and self.state is not State.CLOSED:
@@ -273,9 +287,10 @@ class Connection:
             self._owner.end_tcp()
 
     def _move(self, move: Move) -> None:
-        was_open = self.state is State.OPEN
+        was_open = self.is_open
         self.state = TRANSITIONS[self.state, move]
-        if was_open and move is not Move.LOST:
+        self.is_open = self.state in _OPEN
+        if was_open and not self.is_open and move is not Move.LOST:
             self._owner.closing()
 
     def _say_close(self, payload: bytes | None) -> None:

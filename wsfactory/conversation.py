@@ -64,7 +64,7 @@ class Conversation:
         self._flavour = session._ws_flavour
         self._wire = wire
         self._agenda: list[Callable[[], object]] | None = None
-        self._closing: ProgressDeadline | None = None
+        self._closing: Deadline | ProgressDeadline | None = None
         self._slow: Deadline | None = None
         self._drains: list[Future] | None = None
         self._round_trips: RoundTrips | None = None
@@ -191,6 +191,16 @@ class Conversation:
     def _tell(self, name: str, payload: bytes, done: Callable[[], object]) -> None:
         self._session._ws_call_quietly(name, getattr(self._session, name), payload, then=done)
 
+    def may_answer(self) -> bool:
+        """Whether everything that came before the peer's Close is handled; replies to it may be sent until it is."""
+        if self.inbox.idle:
+            return True
+        # Half of what the peer is likely to wait for our answer.
+        seconds = self._session._ws_options.closeHandshakeTimeout
+        if seconds is not None:
+            self._closing = self._flavour.wheel.after(seconds / 2, self.connection.answer)
+        return False
+
     def send_close(self, payload: bytes | None) -> None:
         """Send a Close frame behind what waits."""
         self.outbox.close(payload)
@@ -198,6 +208,8 @@ class Conversation:
     def closing(self) -> None:
         """It is no longer open: nobody need wait for the send buffer or a Pong, and the closing deadline runs."""
         self.later(self._reject_waiting)
+        if self._closing is not None:
+            self._closing.cancel()
         seconds = self._session._ws_options.closeHandshakeTimeout
         if seconds is not None:
             self._closing = ProgressDeadline(self._flavour.wheel, seconds, self._unsent, self._give_up_closing)
@@ -272,7 +284,8 @@ class Conversation:
             self.outbox.uncork()
 
     def inbox_empty(self) -> None:
-        """Everything is handled: if TCP is gone, too, it is over."""
+        """Everything is handled: if the peer has closed, answer; if TCP is gone, it is over."""
+        self.connection.answer()
         if self.connection.state is State.CLOSED and not self._greeting and not self._ended:
             self._ended = True
             # onClose is the last call: of what they have not told by now they never will.
@@ -329,12 +342,14 @@ class Conversation:
 
     def application_failed(self, name: str, error: BaseException) -> None:
         """A callback raised: log it, close with 1011, hand out nothing more."""
-        is_open = self.connection.state is State.OPEN
+        is_open = self.connection.is_open
         # Whoever answers on what is closing anyway has done nothing wrong.
         if isinstance(error, ConnectionClosed) and not is_open:
             return
         self._session._ws_log_failure(name, error)
-        if is_open:
+        if self.connection.state is State.PEER_CLOSED:
+            self.connection.close(CloseCode.INTERNAL_ERROR, "internal error")
+        elif is_open:
             self.connection.fail(CloseCode.INTERNAL_ERROR, "internal error", CloseCause.APPLICATION_ERROR)
         self.inbox.discard()
 

@@ -64,6 +64,9 @@ class Owner(Protocol):
     def pong(self, payload: bytes) -> None:
         """A Pong arrived."""
 
+    def may_answer(self) -> bool:
+        """Whether all that came before the peer's Close is handled; if not, call ``Connection.answer`` once it is."""
+
     def send_close(self, payload: bytes | None) -> None:
         """Send a Close frame with *payload* (None: no frame) behind what waits; then call ``Connection.close_sent``."""
 

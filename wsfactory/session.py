@@ -81,7 +81,11 @@ class Session:
         """Messages may flow.  An exception closes with 1011."""
 
     def onMessage(self, payload: bytes, isBinary: bool) -> object:
-        """One whole message; text as UTF-8 bytes.  An exception closes with 1011."""
+        """One whole message; text as UTF-8 bytes.  An exception closes with 1011.
+
+        Replies to what came before the peer's Close may be sent until it is handled, for half of
+        ``closeHandshakeTimeout``.
+        """
 
     def onPing(self, payload: bytes) -> object:
         """A Ping arrived; its Pong is sent by the framework (RFC 6455 section 5.5.2).
@@ -110,7 +114,7 @@ class Session:
         once closing has begun, ``InvalidState`` before onOpen, ``InvalidPayload`` for text that is not UTF-8.
         """
         conversation = self._ws_conversation
-        if conversation is None or conversation.connection.state is not State.OPEN:
+        if conversation is None or not conversation.connection.is_open:
             raise self._ws_not_open()
         if isBinary:
             conversation.outbox.message(_BINARY, payload if type(payload) is bytes else bytes_of(payload))
@@ -129,7 +133,7 @@ class Session:
             conversation.outbox.control(Opcode.PONG, data)
 
     def sendClose(self, code: int | None = 1000, reason: str = "") -> None:
-        """Begin the closing handshake, behind everything already sent; nothing happens once closing has begun.
+        """Begin the closing handshake, or answer the peer's, behind everything already sent; only the first one counts.
 
         *code* is one of 1000-1003, 1007-1014, 3000-4999, or None for a Close frame without one.  Raises ``ValueError``
         for any other, and ``InvalidState`` before onOpen.
@@ -158,7 +162,7 @@ class Session:
         """
         future = self._ws_flavour.futures.create()
         conversation = self._ws_conversation
-        if conversation is None or conversation.connection.state is not State.OPEN:
+        if conversation is None or not conversation.connection.is_open:
             self._ws_flavour.futures.reject(future, self._ws_not_open())
         else:
             conversation.drain(future)
@@ -170,7 +174,7 @@ class Session:
         It fails with ``ConnectionClosed`` once closing has begun, with ``InvalidState`` before onOpen.
         """
         conversation = self._ws_conversation
-        if conversation is None or conversation.connection.state is not State.OPEN:
+        if conversation is None or not conversation.connection.is_open:
             future = self._ws_flavour.futures.create()
             self._ws_flavour.futures.reject(future, self._ws_not_open())
         else:
@@ -201,7 +205,7 @@ class Session:
     @property
     def isOpen(self) -> bool:
         """Whether messages may be sent now."""
-        return self._ws_conversation is not None and self._ws_conversation.connection.state is State.OPEN
+        return self._ws_conversation is not None and self._ws_conversation.connection.is_open
 
     # Receiving.
 
@@ -360,7 +364,7 @@ class Session:
 
     def _ws_open_conversation(self) -> Conversation:
         conversation = self._ws_conversation
-        if conversation is None or conversation.connection.state is not State.OPEN:
+        if conversation is None or not conversation.connection.is_open:
             raise self._ws_not_open()
         return conversation
 

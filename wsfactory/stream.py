@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Self, cast
 
 from wsfactory.callbacks import at_once, call
+from wsfactory.connection import State
 from wsfactory.conversation import Conversation
 from wsfactory.errors import ConnectionClosed, InvalidState
 from wsfactory.session import Payload, Session
@@ -47,7 +48,8 @@ class Stream(Session):
     async def recv(self) -> str | bytes:
         """Return the next message, text as str, binary as bytes.
 
-        Raises ``ConnectionClosed`` (with ``closeInfo``) once the connection is closing and what had arrived was taken.
+        Raises ``ConnectionClosed`` (with ``closeInfo``) once the connection is closing and what had arrived was taken;
+        replies to what came before the peer's Close may be sent until then, for half of ``closeHandshakeTimeout``.
         Cancelling it loses no message.  One at a time: a second one waiting raises ``InvalidState``.
         """
         while self._ws_next is None:
@@ -57,6 +59,9 @@ class Stream(Session):
 
     async def _ws_wait_for_arrival(self) -> None:
         futures = self._ws_flavour.futures
+        if self._ws_conversation is not None:
+            # Whoever comes back for more has replied to the last message.
+            self._ws_conversation.connection.answer()
         if not self.isOpen:
             raise self._ws_not_open()
         if self._ws_arrival is not None and not futures.has_ended(self._ws_arrival):
@@ -107,6 +112,8 @@ class Stream(Session):
 
     async def wait_closed(self) -> None:
         """Wait until the connection is gone; ``closeInfo`` then says how, and ``recv`` still gives what had arrived."""
+        if self._ws_conversation is not None:
+            self._ws_conversation.connection.answer()
         if self.closeInfo is None:
             gone = self._ws_flavour.futures.create()
             self._ws_gone.append(gone)
@@ -232,6 +239,11 @@ class StreamConversation(Conversation):
     def watch(self, future: Future, done: Callable[[], None]) -> None:
         """Call *done* once ``recv`` has taken it."""
         self._stream._ws_arrived(cast("tuple[bytes, bool]", future), done)
+
+    def inbox_empty(self) -> None:
+        """Everything was taken; a reply to it may come until ``recv`` is called again."""
+        if self.connection.state is not State.PEER_CLOSED:
+            super().inbox_empty()
 
     def closing(self) -> None:
         """Nobody need wait for a message that will not come."""
