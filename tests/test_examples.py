@@ -47,14 +47,13 @@ def port() -> int:
 def running(code: str, port: int) -> Iterator[subprocess.Popen[str]]:
     """Run *code* as a program of its own, which says a line once it listens."""
     marked = code.replace("reactor.run()", "reactor.callWhenRunning(print, 'running', flush=True); reactor.run()")
-    program = subprocess.Popen([sys.executable, "-c", marked], stdout=subprocess.PIPE, text=True)
-    try:
-        assert program.stdout is not None
-        assert program.stdout.readline() in {"running\n", f"listening at port {port}\n"}
-        yield program
-    finally:
-        program.terminate()
-        program.wait(SECONDS)
+    with subprocess.Popen([sys.executable, "-c", marked], stdout=subprocess.PIPE, text=True) as program:
+        try:
+            assert program.stdout is not None
+            assert program.stdout.readline() in {"running\n", f"listening at port {port}\n"}
+            yield program
+        finally:
+            program.terminate()
 
 
 def output_of(code: str) -> str:

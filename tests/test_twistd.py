@@ -40,7 +40,9 @@ class Process:
         self, arguments: list[str], folder: Path, *, stdin: int | None = subprocess.PIPE, keeps: tuple[int, ...] = ()
     ) -> None:
         paths = [str(Path(wsfactory.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUTF8": "1"}
+        # As a user has it: what Python warns of to developers is no line of ours.
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
+        environment = {**inherited, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUTF8": "1"}
         # A shell's background lets pytest, and its children, ignore Ctrl-C; what is caught here is not ignored there.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         self.child = subprocess.Popen(
