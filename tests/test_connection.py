@@ -79,9 +79,16 @@ def lose(told: Told) -> CloseInfo:
 
 # The table. Each state is reached by a way of its own, each move made by what makes it in life.
 
+
+def hear_a_close_while_busy(told: Told) -> None:
+    """The peer's Close arrives, and its answer has to wait."""
+    told.answers = False
+    told.receive(close(1000))
+
+
 WAYS = {
     State.OPEN: lambda told: None,
-    State.PEER_CLOSED: lambda told: (setattr(told, "answers", False), told.receive(close(1000))),
+    State.PEER_CLOSED: hear_a_close_while_busy,
     State.CLOSE_WAITING: lambda told: told.connection.close(1000, ""),
     State.CLOSE_SENT: lambda told: (told.connection.close(1000, ""), told.sent()),
     State.LAST_WORDS: lambda told: told.receive(close(1000)),
@@ -90,7 +97,7 @@ WAYS = {
 }
 MOVES = {
     Move.CLOSE: lambda told: told.connection.close(1001, ""),
-    Move.PEER_CLOSE: lambda told: (setattr(told, "answers", False), told.receive(close(1000))),
+    Move.PEER_CLOSE: hear_a_close_while_busy,
     Move.FAIL: lambda told: told.connection.fail(1002, "why", CloseCause.PROTOCOL_ERROR),
     Move.SENT: lambda told: told.sent(),
     Move.LOST: lose,
