@@ -36,6 +36,7 @@ from memory_servers import HOST, SERVERS
 
 OURS = "wsfactory-uvloop"
 AIM_KIB = 4
+AIMED = (OURS, "wsfactory-serve")
 # So many are there before: what is made once, for the first of them, does not count.
 FIRST = 20
 # More would overflow the backlog of a listening socket.
@@ -230,8 +231,10 @@ def report(results: Rounds, connections: int, touch: bool) -> None:
     did = "after one message of 32 bytes each way" if touch else "on which no message was sent"
     print(f".. rubric:: Memory of an idle connection, {did}: KiB, of {connections:,} connections\n")
     table(results)
-    if OURS in results:
-        print(f"* {OURS}: {statistics.median(results[OURS]):.2f} KiB (aim: at most {AIM_KIB})\n")
+    for name in AIMED:
+        if name in results:
+            print(f"* {name}: {statistics.median(results[name]):.2f} KiB (aim: at most {AIM_KIB})")
+    print()
 
 
 def chosen(text: str) -> list[str]:
