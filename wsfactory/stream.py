@@ -7,6 +7,7 @@ that a slow reader holds its peer back as a slow ``onMessage`` does.  It awaits 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Self, cast
 
 from wsfactory.callbacks import at_once, call
@@ -20,11 +21,9 @@ if TYPE_CHECKING:
     from wsfactory.factory import SharedFactory
     from wsfactory.flavour import Future, Transport
 
-__all__ = ["STREAM_SLOTS", "Stream", "StreamHandler"]
+__all__ = ["STREAM_SLOTS", "Stream"]
 
 STREAM_SLOTS = ("_ws_arrival", "_ws_gone", "_ws_next", "_ws_service", "_ws_taken")
-
-StreamHandler = Callable[["Stream"], Awaitable[object]]
 
 
 class Stream(Session):
@@ -166,10 +165,10 @@ class Stream(Session):
 
     # A server's side: one coroutine serves the connection.
 
-    def _ws_serve(self, handler: StreamHandler) -> None:
-        """Run *handler*; the connection closes with it: 1000 when it returns, 1011 when it raises."""
+    def _ws_serve(self, handler: Callable[[Self], Awaitable[object]]) -> None:
+        """Run *handler* with this connection; the connection closes with it: 1000 when it returns, 1011 when it raises."""
         self._ws_service = Service(self)
-        self._ws_service.run(handler)
+        self._ws_service.run(partial(handler, self))
 
     def _ws_cut_short(self) -> None:
         super()._ws_cut_short()
@@ -188,10 +187,10 @@ class Service:
         self._end: Future | None = None
         self._over = self._cut = False
 
-    def run(self, handler: StreamHandler) -> None:
+    def run(self, handler: Callable[[], Awaitable[object]]) -> None:
         """Begin."""
         flavour = self._stream._ws_flavour
-        self._work = call(flavour, handler, self._stream, done=self._done, failed=self._failed)
+        self._work = call(flavour, handler, done=self._done, failed=self._failed)
 
     def end(self) -> Future | None:
         """Return a future that is done once the handler is; None: it is."""

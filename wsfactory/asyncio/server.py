@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Generator, Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from types import TracebackType
 from typing import Self, cast
 
@@ -14,7 +14,7 @@ from wsfactory.errors import InvalidState
 from wsfactory.headers import HeaderPairs
 from wsfactory.options import check_protocol
 from wsfactory.session import ServerSession
-from wsfactory.stream import STREAM_SLOTS, Stream, StreamHandler
+from wsfactory.stream import STREAM_SLOTS, Stream
 
 __all__ = ["ServerFactory", "ServerProtocol", "ServerStream", "Serving", "listen", "serve"]
 
@@ -83,7 +83,7 @@ class ServerStream(ServerProtocol, Stream):
 class ServingFactory(ServerFactory):
     """A factory whose connections are each served by one coroutine."""
 
-    def __init__(self, handler: StreamHandler, **options: object) -> None:
+    def __init__(self, handler: Callable[[ServerStream], Awaitable[object]], **options: object) -> None:
         super().__init__(ServerStream, **options)  # type: ignore[arg-type]
         self.handler = handler
 
@@ -141,7 +141,7 @@ class Serving:
 
 
 def serve(
-    handler: StreamHandler,
+    handler: Callable[[ServerStream], Awaitable[object]],
     host: str = "127.0.0.1",
     port: int = 0,
     *,

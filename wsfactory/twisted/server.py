@@ -14,7 +14,7 @@ from wsfactory.factory import SharedFactory
 from wsfactory.headers import HeaderPairs
 from wsfactory.options import check_protocol
 from wsfactory.session import ServerSession
-from wsfactory.stream import STREAM_SLOTS, Stream, StreamHandler
+from wsfactory.stream import STREAM_SLOTS, Stream
 from wsfactory.twisted.endpoints import server_endpoint
 from wsfactory.twisted.transport import TwistedProtocol, flavour_for
 
@@ -87,7 +87,7 @@ class ServingFactory(ServerFactory):
     When the handler returns, its connection closes with 1000; when it raises, with 1011.
     """
 
-    def __init__(self, handler: StreamHandler, **options: Any) -> None:
+    def __init__(self, handler: Callable[[ServerStream], Awaitable[object]], **options: Any) -> None:
         super().__init__(ServerStream, **options)
         self.handler = handler
 
