@@ -166,7 +166,7 @@ class Stream(Session):
     # A server's side: one coroutine serves the connection.
 
     def _ws_serve(self, handler: Callable[[Self], Awaitable[object]]) -> None:
-        """Run *handler* with this connection; the connection closes with it: 1000 when it returns, 1011 when it raises."""
+        """Run *handler* with this connection, which closes with it: 1000 when it returns, 1011 when it raises."""
         self._ws_service = Service(self)
         self._ws_service.run(partial(handler, self))
 
