@@ -16,6 +16,7 @@ from tests.certificates import Authority
 from tests.loops import Echo, NotingClient, NotingServer, Raw, Serving, at_rest, on_loops, turn, until
 from wsfactory import TLS, CloseCause
 from wsfactory.asyncio import ClientFactory, connect
+from wsfactory.asyncio.server import ServerProtocol
 from wsfactory.asyncio.transport import AsyncioFutures, Wire, flavour_for
 from wsfactory.testing import Frame, binary, close, text, upgrade_request
 
@@ -409,3 +410,13 @@ async def test_all_factories_on_a_loop_share_one_wheel() -> None:
 
     assert flavour_for(loop).wheel is first.wheel
     assert first.name == "asyncio"
+
+
+@pytest.mark.parametrize("half_closes", [True, False])
+def test_the_peers_eof_keeps_open_only_what_can_half_close(half_closes: bool) -> None:
+    """Asyncio warns, in its log, of a TLS transport that is asked to stay open."""
+    wire, _, _ = fake(half_closes)
+    protocol = ServerProtocol()
+    protocol._ws_wire = wire
+
+    assert protocol.eof_received() is half_closes

@@ -434,6 +434,35 @@ async def test_leaving_async_with_waits_for_what_handlers_do_last(on: Flavour) -
 
 
 @on_asyncio
+async def test_closing_within_async_with_is_no_second_close(on: Flavour) -> None:
+    """Leaving it waits for the close that was begun, and does not abort what that closes."""
+    raised: list[BaseException] = []
+
+    async def waiting(ws: Stream) -> None:
+        try:
+            await ws.recv()
+        except BaseException as error:
+            raised.append(error)
+            raise
+
+    async with serve(waiting) as server:
+        ws = await on.connect(f"ws://127.0.0.1:{server.port}/")
+        server.close()
+    await ws.wait_closed()
+
+    assert [type(error) for error in raised] == [ConnectionClosed]
+    assert ws.closeInfo.code == 1001
+
+
+@on_asyncio
+async def test_a_server_that_was_awaited_does_not_listen_twice(on: Flavour) -> None:
+    async with await serve(echo) as server:
+        listening = len(server.factory._servers)
+
+    assert listening == 1
+
+
+@on_asyncio
 async def test_an_exception_within_async_with_closes_too(on: Flavour) -> None:
     async with serve(echo) as server:
         with pytest.raises(ZeroDivisionError):

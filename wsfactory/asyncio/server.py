@@ -117,13 +117,14 @@ class Serving:
 
     async def wait_closed(self) -> None:
         """Wait until ``close`` has been called and every connection and its handler have ended."""
-        if self._server is not None:
-            await self._server.wait_closed()
         if self._ending is not None:
             await asyncio.shield(self._ending)
+        if self._server is not None:
+            await self._server.wait_closed()
 
     async def _start(self) -> Serving:
-        self._server = await listen(self._url, self.factory, tls=self._tls)
+        if self._server is None:
+            self._server = await listen(self._url, self.factory, tls=self._tls)
         return self
 
     def __await__(self) -> Generator[object, None, Serving]:
@@ -136,7 +137,9 @@ class Serving:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        # A second close() would abort what the first has begun to close.
+        if self._ending is None:
+            self.close()
         await self.wait_closed()
 
 

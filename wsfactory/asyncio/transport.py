@@ -33,13 +33,13 @@ SessionT = TypeVar("SessionT", bound=Session)
 class Wire:
     """One asyncio transport, as a session sees it."""
 
-    __slots__ = ("_eof", "_finished", "_full", "_half_closes", "_session", "_transport", "secure")
+    __slots__ = ("_eof", "_finished", "_full", "_session", "_transport", "half_closes", "secure")
 
     def __init__(self, transport: asyncio.Transport, session: Session) -> None:
         self._transport = transport
         self.secure = transport.get_extra_info("sslcontext") is not None
         self._session = session
-        self._half_closes = transport.can_write_eof()
+        self.half_closes = transport.can_write_eof()
         self._full = False
         self._finished = False
         self._eof = False
@@ -84,7 +84,7 @@ class Wire:
             return
         # Whatever had paused it: the peer's EOF has to be seen.
         self.resume()
-        if self._half_closes:
+        if self.half_closes:
             self._transport.write_eof()
         elif _may_say_more(self._session):
             _Lingering(self._transport, self._session)
@@ -207,10 +207,12 @@ class AsyncioProtocol(Session, asyncio.BufferedProtocol):
         cast("Wire", self._ws_wire).writable()
 
     def eof_received(self) -> bool:
-        """The peer shut down its sending side; True: the transport stays open until we end it."""
-        if self._ws_wire is not None:  # TLS inside a proxy's tunnel may end before we are told that it began
-            cast("Wire", self._ws_wire).eof()
-        return True
+        """The peer shut down its sending side; True: the transport stays open until we end it (TLS cannot)."""
+        wire = cast("Wire | None", self._ws_wire)
+        if wire is None:  # TLS inside a proxy's tunnel may end before we are told that it began
+            return False
+        wire.eof()
+        return wire.half_closes
 
     def connection_lost(self, exc: Exception | None) -> None:
         """TCP is gone."""
