@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import ssl
 from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import count
@@ -52,6 +53,12 @@ class Certificate:
         options = CertificateOptions(privateKey=private.privateKey.original, certificate=private.original)
         options.getContext().set_tlsext_servername_callback(lambda asking: names.append(asking.get_servername()))
         return options
+
+    def for_asyncio(self) -> ssl.SSLContext:
+        """Return what an asyncio server shows."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*self.files())
+        return context
 
     def files(self) -> list[str]:
         """Return the two files' names."""

@@ -65,7 +65,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Return a certificate authority of this test run's."""
     pytest.importorskip("cryptography")
     pytest.importorskip("OpenSSL")
-    from certificates import Authority
+    from tests.certificates import Authority
 
     return Authority(tmp_path_factory.mktemp("certificates"))
 

@@ -19,7 +19,7 @@ from wsfactory.session import Session
 from wsfactory.twisted import ClientFactory, ClientProtocol, ServerFactory, ServerProtocol, connect, listen
 
 if TYPE_CHECKING:
-    from certificates import Certificate
+    from tests.certificates import Certificate
 
 __all__ = ["FLAVOURS", "End", "Listening", "OnAsyncio", "OnTwisted", "Ours", "Recorder"]
 

@@ -15,7 +15,7 @@ from waiting import on_reactor
 from wsfactory import TLS, CloseCause, ConnectError
 
 if TYPE_CHECKING:
-    from certificates import Authority
+    from tests.certificates import Authority
 
 pytestmark = pytest.mark.interop
 
